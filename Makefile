@@ -1,0 +1,35 @@
+# `make demo`, `make test` and `make lint` work in a fresh clone: each makes the environment it needs first.
+# PYTHON=/path/to/python  use this interpreter (CPython 3.11 or 3.12)
+# ONCE=1                  `make demo` ends after the story instead of staying up
+# ARGS="-k name"          `make test` hands these to pytest
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint env glance-env clean
+
+help:
+	@echo 'make demo        the story, on a real server on 127.0.0.1; then it stays up for your own requests'
+	@echo 'make test        ruff, mypy and every test; those with a real Glance too'
+	@echo 'make lint        ruff and mypy'
+	@echo 'make env         the development environment, .venv'
+	@echo 'make glance-env  the environment with a real Glance, .venv-glance'
+	@echo 'make clean       removes both environments and the caches'
+
+env:
+	@PYTHON='$(PYTHON)' .ci/bootstrap dev
+
+glance-env:
+	@PYTHON='$(PYTHON)' .ci/bootstrap glance
+
+demo: env
+	@.venv/bin/python -m examples.demo $(if $(ONCE),--once)
+
+lint: env
+	@.venv/bin/python -m ruff check .
+	@.venv/bin/python -m mypy
+
+test: lint glance-env
+	@.venv/bin/python -m pytest $(ARGS)
+
+clean:
+	rm -rf .venv .venv-glance .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
