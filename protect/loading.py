@@ -1,0 +1,125 @@
+"""From paths to a policy: reads files, and knows which of them is compiled how."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from protect.errors import PolicyError, Problem
+from protect.locate import shipped_rules
+from protect.policy.policy import Policy
+from protect.policy.saved import is_saved, read_saved
+
+log = logging.getLogger("protect.policy")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files of a policy as they were read at one moment. ``missing`` are paths that do not exist."""
+
+    files: tuple[tuple[str, bytes], ...]
+    missing: tuple[str, ...] = ()
+
+    def revision(self) -> str:
+        """Return the hash of all that was read: 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for name, data in self.files:
+            digest.update(f"{Path(name).name}\0{len(data)}\0".encode())
+            digest.update(data)
+        return digest.hexdigest()[:16]
+
+
+def load(paths: Iterable[str] | None = None) -> Policy:
+    """See ``Policy.load``."""
+    return load_sources(read(paths))
+
+
+def load_sources(sources: Sources) -> Policy:
+    """Return the policy of these files; where none exists, of the shipped rules. Raises PolicyError."""
+    for path in sources.missing:
+        log.warning("policy path `%s` does not exist", path)
+    if not sources.files:
+        log.warning("no policy file exists: the shipped rules decide")
+        sources = Sources(read(None).files, sources.missing)
+    return compile_sources(sources)
+
+
+def read(paths: Iterable[str] | None = None) -> Sources:
+    """Read the files of ``paths``; of a directory, the ``.polar`` files directly in it, in order of their names.
+
+    Raises PolicyError for a file that cannot be read or whose kind is not known.
+    """
+    wanted = [Path(path) for path in paths or ()] or [shipped_rules()]
+    files: list[tuple[str, bytes]] = []
+    missing: list[str] = []
+    found: list[Problem] = []
+    for path in wanted:
+        if not path.exists():
+            missing.append(str(path))
+            continue
+        try:
+            members = sorted(path.glob("*.polar")) if path.is_dir() else [path]
+            if not members:
+                found.append(Problem(str(path), 0, 0, "no `.polar` file in this directory", "name files, or add one"))
+            files += [(str(member), member.read_bytes()) for member in members]
+        except OSError as error:
+            found.append(
+                Problem(str(path), 0, 0, f"cannot be read: {error.strerror}", "give the service's user access")
+            )
+    if found:
+        raise PolicyError(found)
+    return Sources(tuple(files), tuple(missing))
+
+
+def compile_sources(sources: Sources) -> Policy:
+    """Return the policy that the files make. Raises PolicyError, which lists every problem found."""
+    saved = [(name, data) for name, data in sources.files if is_saved(data)]
+    if saved:
+        if len(sources.files) > 1:
+            raise PolicyError(
+                [Problem(saved[0][0], 0, 0, "a saved policy stands alone", "name no other file beside it")]
+            )
+        return read_saved(*saved[0])
+    found: list[Problem] = []
+    texts = [(name, _text(name, data, found)) for name, data in sources.files]
+    if found:
+        raise PolicyError(found)
+    _check_oso(sources.files)
+    from protect.polar.compiler import compile_policy
+
+    return compile_policy(texts, sources.revision())
+
+
+def _text(name: str, data: bytes, found: list[Problem]) -> str:
+    if not name.endswith(".polar"):
+        found.append(
+            Problem(name, 0, 0, "not a kind of policy file that is known here", "accepted: `.polar`, a saved policy")
+        )
+        return ""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8")
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        found.append(Problem(name, line, column, "not UTF-8 text", "save the file as UTF-8"))
+        return ""
+
+
+def _check_oso(files: Sequence[tuple[str, bytes]]) -> None:
+    try:
+        import oso  # noqa: F401
+    except ImportError:
+        raise PolicyError(
+            [
+                Problem(
+                    files[0][0],
+                    0,
+                    0,
+                    "compiling a policy needs Oso, which has no build for this Python or platform",
+                    "use Python 3.11 or 3.12 on x86-64, or load a policy saved there",
+                )
+            ]
+        ) from None

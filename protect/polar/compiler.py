@@ -1,0 +1,274 @@
+"""The compiler: Polar text in, a policy of decision graphs out. The only one who starts an interview."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from polar.exceptions import OsoError
+
+from protect.errors import PolicyError, Problem
+from protect.polar.check import ENTRY_POINTS, problems
+from protect.polar.facades import VocabularyError
+from protect.polar.interview import Budget, Interviewer, Topic, literals
+from protect.polar.mentions import mentions
+from protect.polar.parser import parse
+from protect.polar.source import Source
+from protect.polar.syntax import Call, Dot, Operation, Pattern, Rule, Span, Statement, walk
+from protect.policy.graph import NO, Builder, Leaf, Node, every
+from protect.policy.growth import Answered, Counts, PathTree
+from protect.policy.policy import ByName, Graphs, Policy, Table
+from protect.policy.vocabulary import ACTION, NAME, RESOURCES, Fact
+from protect.values import Query
+
+#: How many questions may be answered while compiling, over all graphs, and for one. An answer costs some 20
+#: microseconds. What lies beyond grows on demand, with the same answers.
+BUDGET = 150_000
+BUDGET_PER_GRAPH = 20_000
+
+#: How many questions of paths found on demand are remembered, over all graphs.
+ROOM = 500_000
+
+_PLACE = re.compile(r" at line (\d+), column (\d+)")
+_ENDLESS = ("Query timeout", "Goal stack overflow", "overflow")
+
+_Found = TypeVar("_Found", Graphs, ByName)
+References = Mapping[str, Fact]
+
+
+def compile_policy(files: Sequence[tuple[str, str]], revision: str) -> Policy:
+    """Compile ``(file name, text)`` pairs. Raises PolicyError, which lists every problem found."""
+    statements, found = _parse(files)
+    found += problems(statements, complete=not found)
+    if found:
+        order = {name: index for index, (name, _) in enumerate(files)}
+        raise PolicyError(sorted(found, key=lambda one: (order.get(one.file, -1), one.line, one.column)))
+    return _Compilation(files, statements).policy(revision)
+
+
+def _parse(files: Sequence[tuple[str, str]]) -> tuple[list[Statement], list[Problem]]:
+    statements: list[Statement] = []
+    found: list[Problem] = []
+    seen: set[str] = set()
+    for file, text in files:
+        if text in seen:
+            continue  # the same text under two names says nothing new
+        seen.add(text)
+        parsed, mistakes = parse(text, file)
+        statements += parsed
+        found += mistakes
+    return statements, found
+
+
+class _Compilation:
+    """The work on one policy. Its interviewer lives on only where a graph is not complete."""
+
+    def __init__(self, files: Sequence[tuple[str, str]], statements: Sequence[Statement]) -> None:
+        self._statements = statements
+        self._mentions = mentions(statements)
+        self._heads = {name: [_head(rule) for rule in _rules(statements, name)] for name in ENTRY_POINTS}
+        self._source = Source(dict(files), statements)
+        self._builder = Builder()
+        self._budget = Budget(BUDGET)
+        self._unexplored: dict[Leaf, Topic] = {}
+        mentioned = self._mentions.names | self._mentions.actions | self._mentions.passed
+        self._other_name = _unmentioned("\ue000name", mentioned)
+        self._other_action = _unmentioned("\ue000action", mentioned)
+        try:
+            self._interviewer = Interviewer(self._source.text)
+        except (OsoError, VocabularyError) as error:
+            raise PolicyError([self._problem(error)]) from None
+
+    def policy(self, revision: str) -> Policy:
+        """Interview for every topic. Raises PolicyError for a path that cannot be evaluated."""
+        table = Table()
+        for kind in RESOURCES:
+            if kind != "Property":
+                self._actions(table, kind)
+        self._properties(table)
+        counts = Counts(ROOM)
+        policy = Policy(table, revision=revision, rules=self._source.rules, growth=counts)
+        for leaf, topic in self._unexplored.items():
+            leaf.growth = PathTree(self._asker(topic, policy), counts)
+        return policy
+
+    def _actions(self, table: Table, kind: str) -> None:
+        def explore(action: str, references: References) -> Graphs:
+            return self._graphs(kind, action, "", references)
+
+        table.other[kind] = other = explore(self._other_action, {self._other_action: ACTION})
+        for action, graphs in self._each(self._mentions.actions, ACTION, explore):
+            if graphs.roots() != other.roots():
+                table.actions[kind, action] = graphs
+
+    def _properties(self, table: Table) -> None:
+        def explore(action: str, references: References) -> ByName:
+            return self._by_name(action, references)
+
+        table.other_properties = other = explore(self._other_action, {self._other_action: ACTION})
+        for action, by_name in self._each(self._mentions.actions, ACTION, explore):
+            if not _alike(by_name, other):
+                table.properties[action] = by_name
+
+    def _by_name(self, action: str, references: References) -> ByName:
+        """Return the graphs of one action on properties, for every name that the policy tells apart."""
+        self._interviewer.name_read = False
+        name = self._other_name
+        other = self._graphs("Property", action, name, {**references, name: NAME})
+        by_name = ByName(other)
+        if not self._interviewer.name_read and not _is_open([other]):
+            return by_name  # no path depends on the name
+        if references:
+            by_name.same = self._graphs("Property", action, action, {action: NAME})
+
+        def explore(name: str, more: References) -> Graphs:
+            return self._graphs("Property", action, name, {**references, **more})
+
+        names = self._mentions.names - {action} if references else self._mentions.names | {action}
+        for name, graphs in self._each(names, NAME, explore):
+            if graphs.roots() != other.roots():
+                by_name.names[name] = graphs
+        return by_name
+
+    def _each(
+        self, texts: Iterable[str], fact: Fact, explore: Callable[[str, References], _Found]
+    ) -> Iterator[tuple[str, _Found]]:
+        """Yield what ``explore`` finds for each text: once for a class of twins, where that speaks for all of them."""
+        for group in self._mentions.classes(texts):
+            if len(group) > 1:
+                found = explore(group[0], {group[0]: fact})
+                twins = self._mentions.twin(group[0])
+                if not _is_open(found.all()) and not self._mention(found.all(), twins):
+                    yield from ((text, found) for text in group)
+                    continue
+            yield from ((text, explore(text, {})) for text in group)
+
+    def _mention(self, found: Iterable[Graphs], twins: object) -> bool:
+        nodes = (root for graphs in found for root in graphs.roots())
+        return any(self._mentions.twin(text) == twins for text in literals(*nodes))
+
+    def _graphs(self, kind: str, action: str, name: str, references: References) -> Graphs:
+        found: dict[str, Node] = {}
+        for entry in ("forbid", "allow", "discard"):
+            known = None if action in references else action
+            if any(head_kind in (None, kind) and text in (None, known) for text, head_kind in self._heads[entry]):
+                found[entry] = self._explore(Topic(entry, action, kind, name, references))
+        return Graphs(**found)
+
+    def _explore(self, topic: Topic) -> Node:
+        allowance = Budget(min(BUDGET_PER_GRAPH, self._budget.left))
+        try:
+            node = self._interviewer.explore(topic, self._builder, allowance, self._mentions.twin)
+        except (OsoError, VocabularyError) as error:
+            raise PolicyError([self._problem(error)]) from None
+        self._budget.left -= min(BUDGET_PER_GRAPH, self._budget.left) - max(0, allowance.left)
+        for inner in every(node):
+            if isinstance(inner, Leaf) and not inner.explored:
+                self._unexplored[inner] = topic
+        return node
+
+    def _asker(self, topic: Topic, policy: Policy) -> Callable[[Query], Answered]:
+        interviewer, builder = self._interviewer, self._builder
+
+        def ask(query: Query) -> Answered:
+            with interviewer.lock:
+                path = interviewer.grow(topic, query)
+                return path.asked, policy.settle(builder.leaf(path.holds, path.rule), topic.entry)
+
+        return ask
+
+    def _problem(self, error: OsoError | VocabularyError) -> Problem:
+        """Say what Oso or a facade found as a problem of the text."""
+        if isinstance(error, VocabularyError):
+            span = next(_uses(self._statements, error.word), None)
+            return _at(span or _first(self._statements), str(error))
+        message = str(error)
+        if any(sign in message for sign in _ENDLESS):
+            rule = _recursive(self._statements)
+            return _at(
+                rule.name_span if rule else _first(self._statements),
+                "this policy can only be evaluated by running forever",
+                "a rule must not come back to itself with the same question",
+            )
+        place = _PLACE.search(message)
+        statement = self._source.statement_at(int(place[1]), int(place[2])) if place else None
+        text = _PLACE.split(message)[0].strip().split("\n")[0]
+        return _at(
+            statement.span if statement else _first(self._statements), f"Polar refuses this: {text.rstrip('.:')}"
+        )
+
+
+def _rules(statements: Iterable[Statement], name: str) -> list[Rule]:
+    return [statement for statement in statements if isinstance(statement, Rule) and statement.name == name]
+
+
+def _head(rule: Rule) -> tuple[str | None, str | None]:
+    """Return the action and the type of resource that the rule's head names; None for any."""
+    _, action, resource = rule.parameters
+    text = getattr(action.term, "value", None)
+    if isinstance(resource.specializer, Pattern):
+        return text, resource.specializer.name if resource.specializer.name in RESOURCES else None
+    return text, None
+
+
+def _unmentioned(text: str, mentioned: set[str]) -> str:
+    while text in mentioned:
+        text += "_"
+    return text
+
+
+def _alike(left: ByName, right: ByName) -> bool:
+    if left.names.keys() != right.names.keys() or (left.same is None) != (right.same is None):
+        return False
+    return all(one.roots() == other.roots() for one, other in zip(left.all(), right.all(), strict=True))
+
+
+def _is_open(found: Iterable[Graphs]) -> bool:
+    """Whether a graph has a leaf that nobody has explored."""
+    roots = (root for graphs in found for root in graphs.roots() if root is not NO)
+    return any(isinstance(node, Leaf) and not node.explored for node in every(*roots))
+
+
+def _first(statements: Sequence[Statement]) -> Span:
+    return statements[0].span if statements else Span("policy", 0, 0, 0, 0)
+
+
+def _at(span: Span, message: str, help: str = "") -> Problem:
+    return Problem(span.file, span.line, span.column, message, help)
+
+
+def _uses(statements: Iterable[Statement], word: str) -> Iterator[Span]:
+    """Yield the places where a rule reaches for ``word``."""
+    for statement in statements:
+        for term in walk(statement):
+            if isinstance(term, Dot) and term.attribute == word:
+                yield term.attribute_span
+            elif isinstance(term, Operation) and term.operator == word:
+                yield term.span
+            elif isinstance(term, Pattern) and term.name == word:
+                yield term.name_span
+
+
+def _recursive(statements: Sequence[Statement]) -> Rule | None:
+    """Return a rule that comes back to itself, if any does."""
+    calls: dict[str, set[str]] = {}
+    for statement in statements:
+        if isinstance(statement, Rule):
+            called = {term.name for term in walk(statement) if isinstance(term, Call)}
+            calls.setdefault(statement.name, set()).update(called)
+    for statement in statements:
+        if isinstance(statement, Rule) and statement.name in _reachable(statement.name, calls):
+            return statement
+    return None
+
+
+def _reachable(name: str, calls: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(calls.get(name, ()))
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += calls.get(one, ())
+    return found

@@ -1,0 +1,350 @@
+"""The interview: Oso is asked about facades, path by path, until the whole decision graph is known.
+
+Polar's answer depends on nothing but the answers to the questions that the facades pass on. So a path is explored by
+answering every new question with no; then each of these is turned to yes in turn, and what follows is explored alike.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from oso import Oso
+from polar.ffi import PolarSource, process_messages
+from polar.host import Host
+from polar.predicate import Predicate
+from polar.query import Query as PolarQuery
+
+from protect.polar.facades import FACADES, FactFacade, ObjectFacade, VocabularyError, context, resource, subject
+from protect.policy.graph import Builder, Node, Switch, Test, every
+from protect.policy.questions import Operator, Question, asker, same
+from protect.policy.vocabulary import CONTEXT, RESOURCES, TYPES, Fact, Scalar
+from protect.values import Query
+
+#: The name under which rules report that they decided; the compiler writes it into the source it hands to Oso.
+MARK = "_protect_rule"
+
+#: `Resource` is a built-in specializer of Polar, so the source handed to Oso says this instead (of the same length).
+RESOURCE_ALIAS = "Resourc_"
+
+#: How long one path may take before the policy counts as one that never ends, in milliseconds. A path of the shipped
+#: rules takes a fraction of one; only Oso's own clock can stop Oso.
+PATH_TIMEOUT_MS = 5000
+
+_oso_lock = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What one graph is about: an entry point asked for one action, on one type of resource, and one property name.
+
+    ``references`` says which texts are stand-ins for facts of the query: a name or an action that the policy does not
+    mention, or one that stands for a class of interchangeable ones.
+    """
+
+    entry: str
+    action: str
+    kind: str
+    name: str = ""
+    references: Mapping[str, Fact] = field(default_factory=dict)
+
+    def key(self) -> tuple[str, ...]:
+        """Return what tells this topic from all others of one policy."""
+        return self.entry, self.kind, self.action, self.name
+
+
+class TooLarge(Exception):
+    """The budget of answers is used up before a graph is complete."""
+
+
+class Budget:
+    """How many questions may still be answered while compiling. Counted, so that the outcome never depends on time."""
+
+    def __init__(self, answers: int) -> None:
+        self.left = answers
+
+    def spend(self, answers: int) -> None:
+        """Take from the budget; raises TooLarge when nothing is left."""
+        self.left -= answers
+        if self.left < 0:
+            raise TooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One way through the policy: what was asked in order, with the answers, and how it ended."""
+
+    asked: tuple[tuple[Question, bool], ...]
+    holds: bool
+    rule: int | None
+
+
+class _Host(Host):
+    """Oso's view of the facades: nothing but a facade of the right type matches a type of the vocabulary."""
+
+    mark: _Mark
+
+    def copy(self) -> _Host:
+        host = super().copy()
+        assert isinstance(host, _Host)
+        host.mark = self.mark
+        return host
+
+    def isa(self, instance: Any, class_tag: str) -> bool:
+        value = self.to_python(instance)  # type: ignore[no-untyped-call]
+        if isinstance(value, FactFacade):
+            raise VocabularyError(f"a fact is no `{class_tag}`: compare it with a value", class_tag)
+        return isinstance(value, self.get_class(class_tag))  # type: ignore[no-untyped-call]
+
+
+class _InterviewQuery(PolarQuery):
+    """A Polar query that can reach facades and nothing else of Python."""
+
+    def handle_external_call(self, data: Any) -> None:
+        instance = self.host.to_python(data["instance"])
+        if instance is not self.host.mark:
+            word = str(data["attribute"])
+            if not isinstance(instance, ObjectFacade | FactFacade):
+                raise VocabularyError(f"only the subject, the resource and `{CONTEXT}` have attributes", word)
+            if word.startswith("_"):
+                raise VocabularyError(f"`{word}` is not in the vocabulary", word)
+        super().handle_external_call(data)  # type: ignore[no-untyped-call]
+
+    def handle_make_external(self, data: Any) -> None:
+        raise VocabularyError("`new` makes objects; rules only ask", "new")
+
+    def handle_next_external(self, data: Any) -> None:
+        raise VocabularyError("the right side of `in` must be a list written in the policy", "in")
+
+    def handle_debug(self, data: Any) -> None:
+        raise VocabularyError("`debug` stops the service to wait for a terminal", "debug")
+
+
+class _Mark:
+    """What the marks that the compiler wrote into the rules call. The last one called before a result decided."""
+
+    def __init__(self) -> None:
+        self.rule: int | None = None
+
+    def decided(self, rule: int) -> bool:
+        self.rule = rule
+        return True
+
+
+class Interviewer:
+    """One loaded policy, ready to be asked. Not for threads: hold ``lock`` around calls.
+
+    Constructing raises what Oso raises about the text: an ``OsoError``.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.lock = threading.Lock()
+        self._references: Mapping[str, Fact] = {}
+        self._literal_name = False
+        #: Whether any path since this was last cleared depended on the property's name.
+        self.name_read = False
+        self._known: dict[Question, bool] = {}
+        self._equal: dict[Fact, Scalar] = {}
+        self._asked: list[tuple[Question, bool]] = []
+        self._reply: Callable[[Question], bool] = _no
+        self._mark = _Mark()
+        self._oso = Oso()
+        self._oso.ffi_polar.process_messages = _discard_messages(self._oso.ffi_polar)  # type: ignore[method-assign]
+        host = _Host(  # type: ignore[no-untyped-call]
+            self._oso.ffi_polar, self._oso.host.types, self._oso.host.instances
+        )
+        host.mark = self._mark
+        self._oso.host = host
+        self._oso.ffi_polar.set_message_enricher(lambda message: message)
+        for name in TYPES:
+            if name != "Context":
+                alias = RESOURCE_ALIAS if name == "Resource" else name
+                self._oso.register_class(FACADES[name], name=alias)
+        self._oso.register_constant(self._mark, MARK)
+        self._oso.register_constant(context(self), CONTEXT)
+        self._subject = subject(self)
+        self._resources = {kind: resource(self, kind) for kind in RESOURCES}
+        with _bounded():
+            # Oso counts error positions in characters up to a byte offset, and aborts the process when the bytes
+            # run past the characters: as many line ends as there are extra bytes make every offset valid.
+            self._oso.ffi_polar.load([PolarSource(text + "\n" * (len(text.encode()) - len(text)))])
+            self._oso.check_inline_queries()
+
+    @property
+    def references(self) -> Mapping[str, Fact]:
+        """See ``facades.Interview``."""
+        return self._references
+
+    @property
+    def literal_name(self) -> bool:
+        """See ``facades.Interview``."""
+        return self._literal_name
+
+    def name_was_read(self) -> None:
+        """See ``facades.Interview``."""
+        self.name_read = True
+
+    def answer(self, asked: Question) -> bool:
+        """Answer from what this path already knows, else ask the one who explores."""
+        known = self._known.get(asked)
+        if known is not None:
+            return known
+        literal = asked.operand
+        equality = asked.operator is Operator.EQUALS and isinstance(literal, str | int | float)
+        if equality and asked.fact in self._equal:
+            return same(self._equal[asked.fact], literal)
+        answer = self._reply(asked)
+        self._learn(asked, answer)
+        self._asked.append((asked, answer))
+        return answer
+
+    def _learn(self, asked: Question, answer: bool) -> None:
+        self._known[asked] = answer
+        literal = asked.operand
+        if answer and asked.operator is Operator.EQUALS and isinstance(literal, str | int | float):
+            self._equal[asked.fact] = literal
+
+    def path(
+        self, topic: Topic, given: Sequence[tuple[Question, bool]] = (), reply: Callable[[Question], bool] | None = None
+    ) -> Path:
+        """Ask Oso once, answering ``given`` as given and anything else by ``reply`` (default: no)."""
+        self._references = topic.references
+        self._literal_name = topic.kind == "Property" and topic.name not in topic.references
+        self._known, self._equal, self._asked = {}, {}, []
+        self._reply = reply or _no
+        self._mark.rule = None
+        for asked, answer in given:
+            self._learn(asked, answer)
+        facade = self._resources[topic.kind]
+        if topic.kind == "Property":
+            facade = resource(self, "Property", topic.name)
+        holds = self._query(topic.entry, self._subject, topic.action, facade)
+        return Path((*given, *self._asked), holds, self._mark.rule if holds else None)
+
+    def _query(self, entry: str, *arguments: object) -> bool:
+        host = self._oso.host.copy()
+        term = host.to_polar(Predicate(name=entry, args=arguments))
+        query = self._oso.ffi_polar.new_query_from_term(term)
+        query.process_messages = _discard_messages(query)
+        running = _InterviewQuery(query, host=host).run()  # type: ignore[no-untyped-call]
+        try:
+            return next(running, None) is not None
+        finally:
+            running.close()
+
+    def explore(self, topic: Topic, builder: Builder, budget: Budget, twin: Callable[[str], object]) -> Node:
+        """Return the graph of ``topic``; branches beyond ``budget`` end in unexplored leaves.
+
+        ``twin(literal)`` names the class of texts that the policy treats alike: one member of a class is explored for
+        all, which keeps a list of a thousand tenants as cheap as one. Raises VocabularyError or OsoError for a path
+        that cannot be evaluated.
+        """
+        with _bounded():
+            return self._explore(topic, (), builder, budget, twin)
+
+    def _explore(
+        self,
+        topic: Topic,
+        given: tuple[tuple[Question, bool], ...],
+        builder: Builder,
+        budget: Budget,
+        twin: Callable[[str], object],
+    ) -> Node:
+        try:
+            budget.spend(len(given) + 1)
+            path = self.path(topic, given)
+            budget.spend(len(path.asked) - len(given))
+        except TooLarge:
+            return builder.unexplored(topic.key())
+        node: Node = builder.leaf(path.holds, path.rule)
+        for start, stop in reversed(list(_runs(path.asked, len(given)))):
+            cases: dict[str, Node] = {}
+            explored: dict[object, Node] = {}
+            for index in range(start, stop):
+                asked, _ = path.asked[index]
+                literal = asked.operand
+                group = twin(literal) if isinstance(literal, str) else None
+                yes = explored.get(group) if group is not None else None
+                if yes is None:
+                    yes = self._explore(topic, (*path.asked[:index], (asked, True)), builder, budget, twin)
+                    if group is not None and not _mentions(yes, group, twin):
+                        explored[group] = yes
+                if stop - start == 1:
+                    node = builder.test(asked, node, yes)
+                else:
+                    cases[str(literal)] = yes
+            if cases:
+                node = builder.run(path.asked[start][0].fact, cases, node)
+        return node
+
+    def grow(self, topic: Topic, query: Query) -> Path:
+        """Ask Oso about one real query: the path is answered from its facts. Raises what reading a fact raises."""
+        with _bounded():
+            return self.path(topic, (), lambda asked: asker(asked)(query))
+
+
+def _runs(asked: Sequence[tuple[Question, bool]], start: int) -> Iterator[tuple[int, int]]:
+    """Yield the stretches of new questions that become one node: runs of equalities of one fact with text."""
+    while start < len(asked):
+        stop = start + 1
+        while stop < len(asked) and _one_run(asked[start][0], asked[stop][0]):
+            stop += 1
+        yield start, stop
+        start = stop
+
+
+def _one_run(first: Question, second: Question) -> bool:
+    return (
+        first.operator is second.operator is Operator.EQUALS
+        and first.fact == second.fact
+        and isinstance(first.operand, str)
+        and isinstance(second.operand, str)
+    )
+
+
+def _mentions(node: Node, group: object, twin: Callable[[str], object]) -> bool:
+    """Whether a graph compares with a text of the class ``group``: then it speaks of one member only."""
+    return any(twin(literal) == group for literal in literals(node))
+
+
+def literals(*roots: Node) -> Iterator[str]:
+    """Yield every text that the graphs compare with."""
+    for inner in every(*roots):
+        if isinstance(inner, Switch):
+            yield from inner.branches
+        elif isinstance(inner, Test) and isinstance(inner.question.operand, str):
+            yield inner.question.operand
+
+
+def _no(asked: Question) -> bool:
+    return False
+
+
+def _discard_messages(handle: Any) -> Callable[[], None]:
+    """Oso prints warnings to standard output; the checker has found what they say already, so they are dropped."""
+
+    def discard() -> None:
+        for _ in process_messages(handle.next_message):
+            pass
+
+    return discard
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Bound the time of each Polar query started inside. Oso reads its limit from the environment of the process."""
+    with _oso_lock:
+        before = os.environ.get("POLAR_TIMEOUT_MS")
+        os.environ["POLAR_TIMEOUT_MS"] = str(PATH_TIMEOUT_MS)
+        try:
+            yield
+        finally:
+            if before is None:
+                with suppress(KeyError):
+                    del os.environ["POLAR_TIMEOUT_MS"]
+            else:
+                os.environ["POLAR_TIMEOUT_MS"] = before

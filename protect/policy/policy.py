@@ -1,0 +1,279 @@
+"""The decision point: a loaded policy that answers queries. Knows nothing of Polar, files, HTTP or the clock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any
+
+from protect.policy.explanation import explain
+from protect.policy.graph import NO, Leaf, Node, differs_by_property, every, walk, walk_subject
+from protect.policy.growth import Counts, PathTree
+from protect.values import Decision, Explanation, Image, Property, Query, Rule, Subject
+
+log = logging.getLogger("protect.policy")
+
+_NONE: frozenset[str] = frozenset()
+
+
+class Unexplored(Exception):
+    """A saved policy is asked about a path that its compiler never reached."""
+
+
+@dataclass(slots=True)
+class Graphs:
+    """The three entry points for one action on one type of resource (and one property name)."""
+
+    forbid: Node = NO
+    allow: Node = NO
+    discard: Node = NO
+
+    def roots(self) -> tuple[Node, Node, Node]:
+        """Return the three graphs in the order in which they are asked."""
+        return self.forbid, self.allow, self.discard
+
+    def all(self) -> tuple[Graphs, ...]:
+        """Return itself: one, where ``ByName`` has many."""
+        return (self,)
+
+
+@dataclass(slots=True)
+class ByName:
+    """The graphs of one action on properties: by name where the policy tells names apart, else ``other``.
+
+    ``same`` answers for a name equal to the action, where the interview knew the action only as one of many.
+    """
+
+    other: Graphs
+    names: dict[str, Graphs] = field(default_factory=dict)
+    same: Graphs | None = None
+
+    def find(self, action: str, name: str) -> Graphs:
+        """Return the graphs for one property name."""
+        if self.same is not None and name == action:
+            return self.same
+        found = self.names.get(name)
+        return found if found is not None else self.other
+
+    def all(self) -> tuple[Graphs, ...]:
+        """Return the graphs of every name."""
+        return (self.other, *self.names.values(), *([self.same] if self.same else []))
+
+
+@dataclass(slots=True)
+class Table:
+    """All graphs of a policy, by type of resource and action; ``other`` is for actions that it does not mention."""
+
+    actions: dict[tuple[str, str], Graphs] = field(default_factory=dict)
+    other: dict[str, Graphs] = field(default_factory=dict)
+    properties: dict[str, ByName] = field(default_factory=dict)
+    other_properties: ByName = field(default_factory=lambda: ByName(Graphs()))
+
+    def all(self) -> Iterator[tuple[str, Graphs]]:
+        """Yield every entry with the type of resource that it is about."""
+        for (kind, _), graphs in self.actions.items():
+            yield kind, graphs
+        yield from self.other.items()
+        for by_name in (*self.properties.values(), self.other_properties):
+            yield from (("Property", graphs) for graphs in by_name.all())
+
+
+class Policy:
+    """A loaded policy. Made by ``Policy.load``; holds nothing that changes but counters and remembered paths.
+
+    ``errors`` counts denials because the policy or a fact could not be evaluated.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        *,
+        revision: str,
+        rules: Sequence[Rule],
+        growth: Counts | None = None,
+        warnings: Iterable[str] = (),
+    ) -> None:
+        self.table = table
+        self.revision = revision
+        self.rules = tuple(rules)
+        self.growth = growth or Counts(room=0)
+        self.warnings = tuple(warnings)
+        self.errors = 0
+        self._denied: dict[tuple[str, str], Decision] = {}
+        #: By identity, which is safe: the nodes live as long as the table.
+        self._by_property: dict[int, bool] = {}
+        self._settle()
+
+    @classmethod
+    def load(cls, paths: Iterable[str] | None = None) -> Policy:
+        """Load ``.polar`` files, directories of them, or one saved policy; without ``paths``, the shipped rules.
+
+        Raises PolicyError, which lists every problem found. A path that does not exist is a warning: what remains is
+        loaded, and the shipped rules where nothing remains.
+        """
+        # Only loading needs the compiler, and with it Oso: a saved policy is loaded and decides without either.
+        from protect.loading import load
+
+        return load(paths)
+
+    def decide(self, query: Query) -> Decision:
+        """Answer one query. Never raises: what cannot be evaluated is denied, counted and logged."""
+        try:
+            graphs = self._find(query)
+            if graphs.forbid is not NO:
+                leaf = self._leaf(graphs.forbid, query)
+                if leaf.holds:
+                    return self._discarded(graphs, query) or leaf.decision
+            leaf = self._leaf(graphs.allow, query)
+            if leaf.holds:
+                return leaf.decision  # type: ignore[no-any-return]
+            return self._discarded(graphs, query) or self._denial(query)
+        except Exception as error:
+            # Broad on purpose: a fact that cannot be read must never be the reason for a yes.
+            self.errors += 1
+            log.warning("cannot evaluate the policy for `%s`: %s", query_action(query), type(error).__name__)
+            return Decision(False, "the policy could not be evaluated", self.revision, error=True)
+
+    def explain(self, query: Query) -> Explanation:
+        """Return the decision with the questions that led to it, and for a denial the rules that came nearest."""
+        decision = self.decide(query)
+        if decision.error:
+            return Explanation(decision)
+        graphs = self._find(query)
+        return explain(decision, graphs.roots(), query, self.rules, self._leaf)
+
+    def hidden(
+        self, subject: Subject, context: Mapping[str, object]
+    ) -> Callable[[Image, AbstractSet[str]], AbstractSet[str]]:
+        """Return a function that says which of an image's named properties ``subject`` may not read.
+
+        What depends on the subject alone is decided once here, so that a list of thousands of images costs a look at
+        the remaining questions each. A property that cannot be evaluated is hidden.
+        """
+        return _Reader(self, subject, context).hidden
+
+    def _find(self, query: Query) -> Graphs:
+        resource = query.resource
+        kind = resource.kind
+        if kind == "Property":
+            by_name = self.table.properties.get(query.action, self.table.other_properties)
+            return by_name.find(query.action, resource.name)  # type: ignore[union-attr,arg-type]
+        found = self.table.actions.get((kind, query.action))
+        return found if found is not None else self.table.other.get(kind) or Graphs()
+
+    def _leaf(self, node: Any, query: Query) -> Leaf:
+        leaf = walk(node, query)
+        if leaf.explored:
+            return leaf
+        if not isinstance(leaf.growth, PathTree):
+            raise Unexplored
+        return leaf.growth.leaf(query)
+
+    def _discarded(self, graphs: Graphs, query: Query) -> Decision | None:
+        if graphs.discard is NO:
+            return None
+        leaf = self._leaf(graphs.discard, query)
+        return leaf.decision if leaf.holds else None
+
+    def _denial(self, query: Query) -> Decision:
+        key = (query.resource.kind, query.action)
+        denied = self._denied.get(key)
+        if denied is None:
+            kind = "property" if key[0] == "Property" else key[0].lower()
+            denied = Decision(False, f"no rule allows `{key[1]}` on this {kind}", self.revision)
+            # Actions come from requests too: remember those that the policy knows, and no others.
+            if key in self.table.actions or key[1] in self.table.properties:
+                self._denied[key] = denied
+        return denied
+
+    def by_property(self, node: Any) -> bool:
+        """Whether two properties of one image can end differently below ``node``."""
+        known = self._by_property.get(id(node))
+        if known is None:
+            known = self._by_property[id(node)] = differs_by_property(node)
+        return known
+
+    def settle(self, leaf: Leaf, entry: str) -> Leaf:
+        """Give a leaf the decision that it stands for."""
+        if leaf.holds and leaf.decision is None:
+            by = f" by {self.rules[leaf.rule]}" if leaf.rule is not None else " by a rule"
+            words = {"allow": "allowed", "forbid": "forbidden", "discard": "dropped"}[entry]
+            leaf.decision = Decision(entry == "allow", words + by, self.revision, discard=entry == "discard")
+        return leaf
+
+    def _settle(self) -> None:
+        for index, entry in enumerate(("forbid", "allow", "discard")):
+            for node in every(*(graphs.roots()[index] for _, graphs in self.table.all())):
+                if isinstance(node, Leaf):
+                    self.settle(node, entry)
+
+
+def query_action(query: Query) -> str:
+    """Return the action for a log line, whatever it is that was asked."""
+    return str(getattr(query, "action", "?"))
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """How far the subject alone decides whether a property is readable."""
+
+    forbid: Any
+    allow: Any
+    by_property: bool
+
+
+class _Reader:
+    """The `read` decisions of one request. Not shared between threads."""
+
+    def __init__(self, policy: Policy, subject: Subject, context: Mapping[str, object]) -> None:
+        self._policy = policy
+        self._subject = subject
+        self._context = context
+        self._by_name = policy.table.properties.get("read", policy.table.other_properties)
+        self._verdicts: dict[str, _Verdict] = {}
+        #: Names that this subject may read on every image.
+        self._clear: set[str] = set()
+
+    def hidden(self, image: Image, names: AbstractSet[str]) -> AbstractSet[str]:
+        rest = names - self._clear
+        if not rest:
+            return _NONE
+        hidden = set()
+        shared: dict[tuple[int, int], bool] = {}
+        for name in rest:
+            verdict = self._verdicts.get(name) or self._verdict(name)
+            if verdict.by_property:
+                readable = self._read(verdict, name, image)
+            else:
+                key = (id(verdict.forbid), id(verdict.allow))
+                known = shared.get(key)
+                readable = shared[key] = self._read(verdict, name, image) if known is None else known
+            if not readable:
+                hidden.add(name)
+        return hidden
+
+    def _verdict(self, name: str) -> _Verdict:
+        graphs = self._by_name.find("read", name)
+        try:
+            # No image: what is walked here asks about the subject, the circumstances and the name only.
+            query = Query(self._subject, "read", Property(name, None), self._context)  # type: ignore[arg-type]
+            forbid, allow = walk_subject(graphs.forbid, query), walk_subject(graphs.allow, query)
+        except Exception:
+            forbid, allow = graphs.forbid, graphs.allow
+        verdict = _Verdict(forbid, allow, self._policy.by_property(forbid) or self._policy.by_property(allow))
+        self._verdicts[name] = verdict
+        if forbid is NO and isinstance(allow, Leaf) and allow.holds:
+            self._clear.add(name)
+        return verdict
+
+    def _read(self, verdict: _Verdict, name: str, image: Image) -> bool:
+        try:
+            query = Query(self._subject, "read", Property(name, image, image.properties.get(name)), self._context)
+            leaf_of = self._policy._leaf
+            return not leaf_of(verdict.forbid, query).holds and leaf_of(verdict.allow, query).holds
+        except Exception as error:
+            self._policy.errors += 1
+            log.warning("cannot evaluate the policy for `read` of a property: %s", type(error).__name__)
+            return False
