@@ -1,0 +1,116 @@
+"""Keeps a policy up to date with its files: built aside, checked, and swapped in one assignment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from protect.errors import PolicyError, Problem
+from protect.loading import load_sources, read
+from protect.policy.policy import Policy
+
+log = logging.getLogger("protect.policy")
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the files as they are now are not in force. ``since`` is by the reloader's clock."""
+
+    message: str
+    since: float
+
+
+class Reloader:
+    """Holds the policy in force; ``policy`` is read once per request, so no request sees half of two.
+
+    A look reads the files and compares what they say, which also notices the symlink swap of a mounted ConfigMap. It
+    happens in a thread of its own, never in a request. A policy that cannot be loaded leaves the last good one in
+    force; ``trouble`` says so until a good one comes.
+    """
+
+    def __init__(self, paths: Sequence[str] | None = None, seconds: float = 0, *, timer: Clock = time.time) -> None:
+        """Load now: raises PolicyError. ``seconds`` between looks at the files; 0 never looks again."""
+        self._paths = tuple(paths or ())
+        self._seconds = seconds
+        self._timer = timer
+        self._stop = threading.Event()
+        self._looking = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._good = self._seen = read(self._paths)
+        self.policy: Policy = load_sources(self._good)
+        self.loaded = timer()
+        self.failures = 0
+        self.trouble: Trouble | None = None
+        if self._good.missing:
+            self.trouble = Trouble(f"missing: {', '.join(self._good.missing)}", timer())
+
+    def start(self) -> None:
+        """Start looking, if there is an interval. Looking goes on in the children of a server that forks."""
+        if self._seconds <= 0 or self._thread is not None:
+            return
+        self._run()
+        reference = weakref.ref(self)
+
+        def again() -> None:
+            # Threads do not survive a fork, and a lock held by one of them would stay locked for ever.
+            reloader = reference()
+            if reloader is not None and not reloader._stop.is_set():
+                reloader._looking = threading.Lock()
+                reloader._run()
+
+        os.register_at_fork(after_in_child=again)
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+
+    def look(self) -> bool:
+        """Look at the files once; return whether another policy is in force now. Never raises."""
+        with self._looking:
+            try:
+                return self._look()
+            except PolicyError as error:
+                self._failed(str(error))
+            except Exception as error:
+                log.exception("looking at the policy files failed")
+                self._failed(f"internal error: {type(error).__name__}")
+            return False
+
+    def _look(self) -> bool:
+        sources = read(self._paths)
+        if sources == self._seen:
+            return False
+        self._seen = sources
+        gone = [path for path in sources.missing if path not in self._good.missing]
+        if gone:
+            # At start a missing file means the shipped rules; later it is somebody's half-done change.
+            raise PolicyError(Problem(path, 0, 0, "is gone", "put it back") for path in gone)
+        if sources != self._good:
+            self.policy = load_sources(sources)
+            self._good = sources
+            self.loaded = self._timer()
+            log.info("policy revision %s is in force", self.policy.revision)
+        self.trouble = None
+        return True
+
+    def _failed(self, message: str) -> None:
+        if self.trouble is not None and self.trouble.message == message:
+            return
+        self.failures += 1
+        self.trouble = Trouble(message, self._timer())
+        log.error("the policy files cannot be used, revision %s stays in force:\n%s", self.policy.revision, message)
+
+    def _run(self) -> None:
+        self._thread = threading.Thread(target=self._watch, name="protect-policy", daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._seconds):
+            self.look()
