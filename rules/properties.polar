@@ -7,7 +7,8 @@
 # The compute service boots by these, or writes them itself when it takes a snapshot. Left to an owner, they
 # break the boot, name what is not the owner's, or lie about where an image came from. Everybody who may
 # read the image reads them; only admins and the cloud's own services write them. Each is a fact: a rule
-# without conditions. To protect one more, add a line here or in a file of yours: `magic("my_property");`.
+# without conditions. To protect one more, add a line here or in a file of yours:
+# `magic("my_property");`.
 
 # which kernel and ramdisk to boot, and with which command line
 magic("kernel_id");
@@ -29,17 +30,17 @@ magic("base_image_ref");
 magic("cinder_encryption_key_id");
 magic("cinder_encryption_key_deletion_policy");
 
-# Not here, because users set them on their own images with good reason: hw_*, os_type,
-# trait:*, img_signature*, owner_specified.*. Nor what a snapshot merely reports (user_id, owner_id, image_state): a
+# Not here, because users set them on their own images with good reason: hw_*, os_type, trait:*,
+# img_signature*, owner_specified.*. Nor what a snapshot merely reports (user_id, owner_id, image_state): a
 # name so common may be somebody's own.
 
 # Some databases compare names without case and trailing space, so `Kernel_ID` may come to stand where
-# `kernel_id` stands. `(?i)` means: in whatever case.
-magic_by_another_spelling(property) if
+# `kernel_id` stands. `(?i)` means: in whatever case. One pattern for all of them: it is asked of every name.
+respelt(property) if
     property.matches("(?i)^ *(kernel_id|ramdisk_id|os_command_line|block_device_mapping|bdm_v2|mappings|root_device_name|instance_uuid|image_type|base_image_ref|cinder_encryption_key_id|cinder_encryption_key_deletion_policy) *$");
 
 is_magic(property) if magic(property.name);
-is_magic(property) if magic_by_another_spelling(property);
+is_magic(property) if respelt(property);
 
 # The API keeps its own notes under this prefix, and refuses it to everyone.
 reserved(property) if property.matches("^os_glance");

@@ -52,7 +52,10 @@ PLAIN_TYPES = ("String", "Integer", "Float", "Boolean", "List", "Dictionary")
 BLOCK_RULES = {"has_permission": 3, "has_role": 3, "has_relation": 3}
 
 _ORDERINGS = ("<", "<=", ">", ">=")
+_ARITHMETIC = ("+", "-", "*", "/", "mod", "rem")
 _EQUALITIES = ("=", ":=", "==", "!=")
+
+_HOW_TO_WRITE = {Kind.TEXT: "it in double quotes", Kind.NUMBER: "a number, without quotes"}
 
 _REFUSED = {
     "cut": "`cut` makes a decision depend on the order of the rules; write the condition into the rules",
@@ -61,9 +64,10 @@ _REFUSED = {
 }
 
 
-def problems(statements: Sequence[Statement], *, complete: bool = True) -> list[Problem]:
+def problems(statements: Sequence[Statement], file: str, *, complete: bool = True) -> list[Problem]:
     """Return every problem of the statements of all files together, in the order of the text.
 
+    ``file`` is the one to name for what is wrong with the whole.
     ``complete`` is False where syntax errors hide a part of the policy: then nothing is said of missing rules.
     """
     arities = _arities(statements)
@@ -71,7 +75,6 @@ def problems(statements: Sequence[Statement], *, complete: bool = True) -> list[
     for statement in statements:
         found.extend(_Checker(arities, complete).statement(statement))
     if complete and not any(isinstance(statement, Rule) and statement.name == "allow" for statement in statements):
-        file = statements[0].span.file if statements else "policy"
         found.append(
             Problem(
                 file,
@@ -122,6 +125,8 @@ class _Checker:
                 for parameter in statement.parameters:
                     yield from self._parameter(parameter)
                 yield from _singletons(statement, terms)
+                if statement.body is not None:
+                    yield from self._condition(statement.body)
             case TypeDeclaration():
                 for parameter in statement.parameters:
                     yield from self._parameter(parameter)
@@ -150,6 +155,16 @@ class _Checker:
                 for one, other in ((left, right), (right, left)):
                     if isinstance(one, Variable) and isinstance(other, List):
                         self.lists.add(one.name)
+
+    def _condition(self, term: Term) -> Iterator[Problem]:
+        """Check a term that stands for a yes or a no by itself."""
+        if isinstance(term, Operation) and term.operator in ("and", "or", "not", "forall"):
+            for operand in term.operands:
+                yield from self._condition(operand)
+        elif isinstance(term, Dot) and (kind := self._kind(term)) in (Kind.TEXT, Kind.NUMBER, Kind.ANY):
+            yield _problem(
+                term.span, f"{_written(term)} is {kind}, no condition by itself", "compare it with something"
+            )
 
     def _parameter(self, parameter: Parameter) -> Iterator[Problem]:
         if isinstance(parameter.specializer, Pattern):
@@ -186,6 +201,8 @@ class _Checker:
             yield _problem(dot.attribute_span, "the word behind a dot must be written out", "write `image.owner`")
             return
         base = self._type(dot.base)
+        if base is not None and base != "" and base not in TYPES:
+            return  # the unknown type is a problem of its own
         if base == "":
             yield _problem(
                 dot.attribute_span,
@@ -250,16 +267,29 @@ class _Checker:
                 "the right side of `in` must be a list written in place",
                 'write `x in ["a", "b"]`, or one fact for each: `listed("a"); listed("b");`',
             )
-        elif operator in _ORDERINGS and not any(self._is_number(operand) for operand in operands):
-            yield _problem(
-                operation.span,
-                f"`{operator}` compares numbers, and neither side is one for certain",
-                "put a number or a fact like `image.size` on one side",
-            )
+        elif operator in _ORDERINGS:
+            yield from self._ordering(operation)
+        elif operator in _ARITHMETIC:
+            for operand in operands:
+                if isinstance(operand, Dot):
+                    yield _problem(operand.span, "facts cannot be calculated with", "compare the fact with a number")
         elif operator in _EQUALITIES:
             yield from self._equality(operation)
         elif operator == "matches" and isinstance(operands[1], Pattern):
             yield from self._matches(operands[1])
+
+    def _ordering(self, operation: Operation) -> Iterator[Problem]:
+        for operand in operation.operands:
+            if self._kind(operand) is Kind.TEXT or (isinstance(operand, Literal) and not _is_number_literal(operand)):
+                yield _problem(operand.span, f"`{operation.operator}` compares numbers, and this is none", "use `=`")
+                return
+        # Polar orders two texts by itself, without a question, so one side has to be a number beyond doubt.
+        if not any(self._is_number(operand) for operand in operation.operands):
+            yield _problem(
+                operation.span,
+                f"`{operation.operator}` compares numbers, and neither side is one for certain",
+                "put a number or a fact like `image.size` on one side",
+            )
 
     def _matches(self, pattern: Pattern) -> Iterator[Problem]:
         if pattern.name in PLAIN_TYPES:
@@ -372,6 +402,8 @@ def _variable(variable: Variable) -> Iterator[Problem]:
             "nothing equals nothing, so a comparison with `nil` never holds",
             'ask `image.has_property("x")`, or compare with a value',
         )
+    elif variable.name == MARK:
+        yield _problem(variable.span, f"the name `{MARK}` is taken", "use another")
     elif variable.name != CONTEXT and _is_constant(variable.name):
         yield _problem(
             variable.span, f"`{variable.name}` is a type, not a value", "types stand behind a colon or `matches`"

@@ -22,9 +22,9 @@ from protect.policy.policy import ByName, Graphs, Policy, Table
 from protect.policy.vocabulary import ACTION, NAME, RESOURCES, Fact
 from protect.values import Query
 
-#: How many questions may be answered while compiling, over all graphs, and for one. An answer costs some 20
-#: microseconds. What lies beyond grows on demand, with the same answers.
-BUDGET = 150_000
+#: How many questions may be answered while compiling, over all graphs, and for one: counted, so that the outcome is the
+#: same on every machine. An answer costs some 20 microseconds. What lies beyond grows on demand, with the same answers.
+BUDGET = 100_000
 BUDGET_PER_GRAPH = 20_000
 
 #: How many questions of paths found on demand are remembered, over all graphs.
@@ -40,7 +40,7 @@ References = Mapping[str, Fact]
 def compile_policy(files: Sequence[tuple[str, str]], revision: str) -> Policy:
     """Compile ``(file name, text)`` pairs. Raises PolicyError, which lists every problem found."""
     statements, found = _parse(files)
-    found += problems(statements, complete=not found)
+    found += problems(statements, files[0][0], complete=not found)
     if found:
         order = {name: index for index, (name, _) in enumerate(files)}
         raise PolicyError(sorted(found, key=lambda one: (order.get(one.file, -1), one.line, one.column)))
@@ -152,8 +152,9 @@ class _Compilation:
         found: dict[str, Node] = {}
         for entry in ("forbid", "allow", "discard"):
             known = None if action in references else action
-            if any(head_kind in (None, kind) and text in (None, known) for text, head_kind in self._heads[entry]):
-                found[entry] = self._explore(Topic(entry, action, kind, name, references))
+            rules = sum(text in (None, known) and of in (None, kind) for text, of in self._heads[entry])
+            if rules:
+                found[entry] = self._explore(Topic(entry, action, kind, name, references, rules))
         return Graphs(**found)
 
     def _explore(self, topic: Topic) -> Node:
@@ -182,7 +183,7 @@ class _Compilation:
         """Say what Oso or a facade found as a problem of the text."""
         if isinstance(error, VocabularyError):
             span = next(_uses(self._statements, error.word), None)
-            return _at(span or _first(self._statements), str(error))
+            return _at(span or _first(self._statements), str(error), error.help)
         message = str(error)
         if any(sign in message for sign in _ENDLESS):
             rule = _recursive(self._statements)

@@ -11,16 +11,20 @@ from typing import Any, NoReturn, Protocol
 
 import re2
 
-from protect.policy.questions import Of, Operand, Operator, Question, matcher, question
+from protect.policy.questions import Of, Operand, Operator, Question, compiled, matcher, question
 from protect.policy.vocabulary import CONTEXT, NAME, RESOURCE, RESOURCES, SUBJECT, TYPES, Fact, Kind, Word
 
 
 class VocabularyError(Exception):
     """A rule reached for something that is no fact. ``word`` is what it reached for, to find the place."""
 
-    def __init__(self, message: str, word: str = "") -> None:
+    def __init__(self, message: str, word: str = "", help: str = "") -> None:
         self.word = word
+        self.help = help
         super().__init__(message)
+
+
+_NO_ORDER = "text has no order here: `<`, `<=`, `>` and `>=` compare numbers"
 
 
 class Interview(Protocol):
@@ -86,11 +90,11 @@ class FactFacade:
     def _ordered(self, with_literal: Operator, with_fact: Operator, other: object, *, swap: bool) -> bool:
         if isinstance(other, FactFacade):
             if Kind.TEXT in (self._kind, other._kind):
-                raise VocabularyError("text has no order here: `<`, `<=`, `>` and `>=` compare numbers")
+                raise VocabularyError(_NO_ORDER)
             left, right = (other, self) if swap else (self, other)
             return self._interview.answer(question(with_fact, left._fact, Of(right._fact)))
         if isinstance(other, bool) or not isinstance(other, int | float) or self._kind is Kind.TEXT:
-            raise VocabularyError("text has no order here: `<`, `<=`, `>` and `>=` compare numbers")
+            raise VocabularyError(_NO_ORDER)
         return self._interview.answer(question(with_literal, self._fact, other))
 
     def _operand(self, other: object) -> Operand:
@@ -138,7 +142,9 @@ class ObjectFacade:
     def __getattr__(self, name: str) -> Any:
         word = TYPES[self.type_name].get(name)
         if word is None:
-            raise VocabularyError(f"{self.type_name} has no `{name}`", name)
+            raise VocabularyError(
+                f"{self.type_name} has no `{name}`", name, "say in the rule's head what it is about: `resource: Image`"
+            )
         fact = (*self._way, *word.field.split(".")) if self.type_name != "Context" else self._way
         if word.form.value == "method":
             return self._method(name, word, fact)
@@ -176,6 +182,7 @@ class ObjectFacade:
         try:
             if self._interview.literal_name:
                 return matcher(pattern)(self._name)
+            compiled(pattern)
             return self._interview.answer(question(Operator.MATCHES, NAME, pattern))
         except re2.error:
             raise VocabularyError(f"`{pattern}` is no regular expression in RE2's syntax", "matches") from None

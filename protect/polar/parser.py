@@ -4,8 +4,8 @@ It accepts no text that Oso's own parser refuses. It refuses a little more than 
 
 - characters that a reader does not see or that reorder the line (controls, direction marks, lone carriage
   returns), anywhere, and names that are not ASCII: two names that look alike must be alike;
-- blocks that are neither ``actor`` nor ``resource``, and declarations that no block can have: Oso parses them, to
-  refuse them a moment later;
+- blocks that are neither ``actor`` nor ``resource``, declarations that no block can have, and any other word for
+  ``on``: Oso parses them, to refuse them a moment later;
 - ``new``, ``in`` and ``.`` called like functions: Oso takes ``.(x)`` for a condition, and some of these end the whole
   process;
 - anything nested deeper than MAX_DEPTH: Oso ends the whole process on text that is nested deeply enough.
@@ -18,6 +18,7 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
 from protect.errors import Problem
@@ -73,12 +74,12 @@ _TOKEN: Final = re.compile(
     rf"""
     (?: [ \t\r\n]++ | \#[^\r\n]*+ | [{_HIDDEN}]++ )*+
     (?: ( (?:[A-Za-z_]|[^\x00-\x7f{_HIDDEN}]) (?:[A-Za-z0-9_]|[^\x00-\x7f{_HIDDEN}])*+
-          (?: ::(?:[A-Za-z0-9_]|[^\x00-\x7f{_HIDDEN}])++ )*+ \?? )       # 1 a name or a reserved word
-      | ( "(?:[^"\\\n]|\\.|\\\Z)*+"? )                                    # 2 a string, closed or not
-      | ( //[^\r\n]*+ | /\*(?:[^*]|\*(?!/))*+(?:\*/)? )                  # 3 a comment of another language
-      | ( :=|==|!=|<=|>=|\?=|[-+*/=<>()\[\]{{}},;:.] )                   # 4 an operator or bracket
-      | ( [0-9]++(?:\.[0-9]*+)?+(?:[eE][0-9]*+[+-]?+[0-9]*+)?+ )         # 5 a number
-      | ( '(?:[^'\\\r\n]|\\.)*+' | && | \|\| | . )                       # 6 what is no token
+          (?: (?:::)++(?:[A-Za-z0-9_]|[^\x00-\x7f{_HIDDEN}])++ )*+ \?? )  # 1 a name or a reserved word
+      | ( "(?:[^"\\\n]|\\.|\\\Z)*+"? )                               # 2 a string, closed or not
+      | ( //[^\r\n]*+ | /\*(?:[^*]|\*(?!/))*+(?:\*/)? )             # 3 a comment of another language
+      | ( :=|==|!=|<=|>=|\?=|[-+*/=<>()\[\]{{}},;:.] )              # 4 an operator or bracket
+      | ( [0-9]++(?:\.[0-9]*+)?+(?:[eE][0-9]*+[+-]?+[0-9]*+)?+ )    # 5 a number
+      | ( '[^'\\\r\n]*+' | && | \|\| | . )                        # 6 what is no token
       | \Z )
     """,
     re.VERBOSE | re.DOTALL,
@@ -140,6 +141,7 @@ _STRAY_PAIRS: Final = {
     ("==", "="): "write `==`",
 }
 _BLOCKS: Final = ("actor", "resource")
+_JOIN: Final = "join conditions with `and` or `or`"
 _RULE_FORM: Final = "a rule reads `name(parameters) if condition;`"
 
 
@@ -230,8 +232,11 @@ class _Reader:
                 advice = "save it as UTF-8 without one"
                 self._report(line, column, "the file starts with a byte order mark", advice)
                 continue
-            what = "carriage return without a line feed" if match[0][0] == "\r" else "hidden character"
-            self._report(line, column, f"{what} {_describe(match[0][0])}", "remove it")
+            if match[0] == "\r":
+                # Oso takes it for the end of a comment, and most editors do not show it.
+                self._report(line, column, "carriage return without a line feed", "end lines with a line feed")
+                continue
+            self._report(line, column, f"hidden character {_describe(match[0][0])}", "remove it")
 
     def _string(self, word: str, line: int, column: int) -> str:
         # Only a string that has an escape, or that is not closed, comes here.
@@ -280,7 +285,7 @@ class _Reader:
         kind, advice = _FOREIGN.get(word, ("", ""))
         if word == "`":
             advice = 'use double quotes: `"text"`'
-        what = "a backtick" if word == "`" else _quoted(word)
+        what = "backtick" if word == "`" else _quoted(word)
         self._report(line, column, f"unexpected {what}", advice or "it means nothing in Polar; remove it")
         return kind, word
 
@@ -314,7 +319,7 @@ class _Parser:
                 self._recover(first)
                 self._report(mistake.problem, first)
             except RecursionError:
-                # The caller's own stack was nearly full: MAX_DEPTH alone takes less than half of Python's limit.
+                # The caller's own stack was nearly full: MAX_DEPTH alone takes half of Python's limit.
                 self._recover(first)
                 self._report(self._problem(self._tokens[first], "the statement is nested too deeply"), first)
         return found
@@ -345,7 +350,7 @@ class _Parser:
         if self._kinds[self._index] == "if":
             self._index += 1
             body = self._expression()
-        end = self._end_statement("the rule")
+        end = self._end_statement("the rule", "begin its body with `if`" if body is None else _JOIN)
         return Rule(name[1], parameters, body, self._span(name, end), self._span(name, name[3]))
 
     def _type(self) -> TypeDeclaration:
@@ -364,10 +369,10 @@ class _Parser:
         start = self._tokens[self._index]
         self._index += 1
         term = self._expression()
-        return InlineQuery(term, self._span(start, self._end_statement("the query")))
+        return InlineQuery(term, self._span(start, self._end_statement("the query", _JOIN)))
 
-    def _end_statement(self, what: str) -> int:
-        """Take the ``;`` and return where it ends."""
+    def _end_statement(self, what: str, advice: str = "") -> int:
+        """Take the ``;`` and return where it ends. ``advice`` is for what goes on in the same line."""
         token = self._tokens[self._index]
         if token[0] == ";":
             self._index += 1
@@ -375,14 +380,8 @@ class _Parser:
         before = self._tokens[self._index - 1]
         if token[4] > before[4]:
             advice = f"put `;` at the end of line {before[4]}"
-        elif token[0] == ",":
-            advice = "join conditions with `and`"
-        elif token[0] == ":":
-            advice = "the body of a rule starts with `if`"
-        elif token[0] in ("name", "string", "number"):
-            advice = "join conditions with `and` or `or`"
-        else:
-            advice = ""
+        elif token[0] in ("end", "}"):
+            advice = "put `;` before it"
         self._fail(f"`;` after {what}", advice)
 
     # Heads
@@ -395,7 +394,7 @@ class _Parser:
             while self._kinds[self._index] == ",":
                 self._index += 1
                 found.append(self._parameter())
-        self._close(opening, ")")
+        self._close(opening, "`,` or `)`")
         return tuple(found)
 
     def _parameter(self) -> Parameter:
@@ -485,7 +484,7 @@ class _Parser:
             items.append(self._primary(False))
             if not self._commas():
                 break
-        self._close(opening, "]")
+        self._close(opening, "`,` or `]`")
         return List(tuple(items), None, self._span(opening, self._end()))
 
     def _relations(self) -> Dictionary:
@@ -504,7 +503,9 @@ class _Parser:
             self._fail("`if`", 'a shorthand rule reads `"read" if "reader";`')
         self._index += 1
         body = self._shorthand_text()
-        if self._kinds[self._index] == "name" and self._tokens[self._index][1] == "on":
+        if self._kinds[self._index] == "name" and self._kinds[self._index + 1] == "string":
+            if self._tokens[self._index][1] != "on":
+                self._fail("`on`", 'such as `"read" if "reader" on "parent";`')
             self._index += 1
             relation = self._shorthand_text()
             body = Operation("on", (body, relation), replace(body.span, end=relation.span.end))
@@ -659,7 +660,7 @@ class _Parser:
         self._index += 1
         span = self._span(token, token[3])
         attribute: Term = Variable(token[1], span) if token[0] == "name" else Literal(token[1][1:-1], span)
-        self._close(opening, ")")
+        self._close(opening, "`)`")
         return Dot(base, attribute, None, (), self._span(start, self._end()), attribute.span)
 
     def _primary(self, pattern: bool) -> Term:
@@ -736,7 +737,7 @@ class _Parser:
     def _bracket(self, pattern: bool) -> Term:
         opening = self._open()
         term = self._value(True) if pattern else self._expression()
-        self._close(opening, ")")
+        self._close(opening, "`)`")
         return term
 
     def _list(self, pattern: bool) -> List:
@@ -750,7 +751,7 @@ class _Parser:
             items.append(self._value(pattern))
             if not self._commas():
                 break
-        self._close(opening, "]")
+        self._close(opening, "`,` or `]`")
         return List(tuple(items), rest, self._span(opening, self._end()))
 
     def _rest(self) -> Variable:
@@ -778,7 +779,7 @@ class _Parser:
                 self._fail("`:`", f"a key stands before its value: `{key[1]}: value`")
             if not self._commas():
                 break
-        self._close(opening, "}")
+        self._close(opening, "`,` or `}`")
         return Dictionary(tuple(fields), self._span(opening, self._end()))
 
     def _key(self, keys: set[str]) -> Token:
@@ -822,7 +823,7 @@ class _Parser:
                 self._index += 1
             else:
                 keywords = self._keywords()
-        self._close(opening, ")")
+        self._close(opening, "`,` or `)`")
         return tuple(arguments), tuple(keywords)
 
     def _at_keyword(self) -> bool:
@@ -862,7 +863,7 @@ class _Parser:
             self._fail("`,`", "`forall` takes two conditions: `forall(x in list, x > 0)`")
         self._index += 1
         holds = self._condition()
-        self._close(opening, ")")
+        self._close(opening, "`)`")
         return Operation("forall", (every, holds), self._span(start, self._end()))
 
     def _output(self) -> Operation:
@@ -877,7 +878,7 @@ class _Parser:
             if self._kinds[self._index] != ",":
                 break
             self._index += 1
-        self._close(opening, ")")
+        self._close(opening, "`,` or `)`")
         return Operation(start[0], tuple(operands), self._span(start, self._end()))
 
     # Patterns
@@ -887,22 +888,16 @@ class _Parser:
         start = self._tokens[self._index]
         if start[0] == "name":
             self._index += 1
-            fields = self._pattern_fields() if self._kinds[self._index] == "{" else None
+            fields = self._fields(partial(self._operand, True)) if self._kinds[self._index] == "{" else None
             return Pattern(start[1], fields, self._span(start, self._end()), self._span(start, start[3]))
         if start[0] == "{":
-            fields = self._pattern_fields()
+            fields = self._fields(partial(self._operand, True))
             return Pattern(None, fields, fields.span, fields.span)
         if start[0] in ("string", "number", "+", "-", "[") or start[0] in _CONSTANTS:
             return self._primary(True)
         if start[0] in RESERVED:
             self._reserved("a type")
         self._fail("a type, a pattern or a value", "such as `Image`, `Image{owner: x}` or `{owner: x}`")
-
-    def _pattern_fields(self) -> Dictionary:
-        return self._fields(self._pattern_field)
-
-    def _pattern_field(self) -> Term:
-        return self._operand(True)
 
     # Brackets, names, places
 
@@ -915,10 +910,11 @@ class _Parser:
         self._index += 1
         return token
 
-    def _close(self, opening: Token, closing: str) -> None:
-        if self._kinds[self._index] != closing:
-            expected = f"`{closing}`" if opening[0] == "(" and closing == ")" else f"`,` or `{closing}`"
-            self._fail(expected, f"it closes the `{opening[0]}` of line {opening[4]}, column {opening[5]}")
+    def _close(self, opening: Token, expected: str) -> None:
+        """Take the bracket that ends ``expected``, which says what may stand here: "`,` or `)`"."""
+        if self._kinds[self._index] != expected[-2]:
+            advice = f"`{expected[-2]}` closes the `{opening[0]}` of line {opening[4]}, column {opening[5]}"
+            self._fail(expected, advice)
         self._depth -= 1
         self._index += 1
 

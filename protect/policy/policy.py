@@ -125,11 +125,11 @@ class Policy:
             if graphs.forbid is not NO:
                 leaf = self._leaf(graphs.forbid, query)
                 if leaf.holds:
-                    return self._discarded(graphs, query) or leaf.decision
+                    return self._refusal(graphs, query, leaf.decision)
             leaf = self._leaf(graphs.allow, query)
             if leaf.holds:
                 return leaf.decision  # type: ignore[no-any-return]
-            return self._discarded(graphs, query) or self._denial(query)
+            return self._refusal(graphs, query, self._denial(query))
         except Exception as error:
             # Broad on purpose: a fact that cannot be read must never be the reason for a yes.
             self.errors += 1
@@ -171,11 +171,12 @@ class Policy:
             raise Unexplored
         return leaf.growth.leaf(query)
 
-    def _discarded(self, graphs: Graphs, query: Query) -> Decision | None:
+    def _refusal(self, graphs: Graphs, query: Query, refused: Decision) -> Decision:
+        """Return the decision to drop what is asked about, where a rule says so, else ``refused``."""
         if graphs.discard is NO:
-            return None
+            return refused
         leaf = self._leaf(graphs.discard, query)
-        return leaf.decision if leaf.holds else None
+        return leaf.decision if leaf.holds else refused
 
     def _denial(self, query: Query) -> Decision:
         key = (query.resource.kind, query.action)
