@@ -1,0 +1,300 @@
+"""What a policy decides, and how it explains it. The brute-force comparison with Oso is in another file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from protect import Decision, Image, Member, Policy, PolicyError, Property, Query, Resource, Subject
+from protect.polar import compiler
+from protect.polar.compiler import compile_policy
+from protect.policy.saved import read_saved, save
+from protect.policy.vocabulary import TYPES
+
+OWNER = Subject("u", tenant="t", roles=frozenset({"Member"}))
+STRANGER = replace(OWNER, tenant="o")
+ADMIN = Subject("a", tenant="adm", roles=frozenset({"ADMIN"}))
+IMAGE = Image("i", owner="t", visibility="private", properties={"kernel_id": "k", "os_distro": "x"})
+
+TEXT = """\
+allow(subject: Subject, "get_image", _image: Image) if subject.has_role("admin");
+allow(subject: Subject, "get_image", image: Image) if
+    subject.has_role("member") and image.owner = subject.tenant;
+
+forbid(_subject: Subject, _action, image: Image) if image.get("locked") = true;
+
+magic("kernel_id");
+allow(_subject: Subject, "read", _property: Property);
+allow(subject: Subject, "update", property: Property) if
+    not magic(property.name) and property.image.owner = subject.tenant;
+discard(subject: Subject, "update", property: Property) if
+    magic(property.name) and subject.has_service_role("volume");
+"""
+
+
+def policy(text: str = TEXT) -> Policy:
+    return compile_policy([("p.polar", text)], "rev")
+
+
+def test_reasons_name_the_rule() -> None:
+    decide = policy().decide
+    assert decide(Query(ADMIN, "get_image", IMAGE)) == Decision(True, "allowed by p.polar:1", "rev")
+    assert decide(Query(OWNER, "get_image", IMAGE)) == Decision(True, "allowed by p.polar:2", "rev")
+    assert decide(Query(STRANGER, "get_image", IMAGE)) == Decision(
+        False, "no rule allows `get_image` on this image", "rev"
+    )
+
+
+def test_forbid_outranks_allow() -> None:
+    locked = replace(IMAGE, properties={"locked": True})
+    assert policy().decide(Query(ADMIN, "get_image", locked)) == Decision(False, "forbidden by p.polar:5", "rev")
+    unlocked = replace(IMAGE, properties={"locked": 1})  # a number is no truth, in JSON either
+    assert policy().decide(Query(ADMIN, "get_image", unlocked)).allowed
+
+
+def test_discard_instead_of_a_refusal() -> None:
+    volume = replace(OWNER, service_roles=frozenset({"volume"}))
+    change = Property("kernel_id", IMAGE, "new")
+    assert policy().decide(Query(volume, "update", change)) == Decision(
+        False, "dropped by p.polar:11", "rev", discard=True
+    )
+    assert not policy().decide(Query(OWNER, "update", change)).discard
+    assert policy().decide(Query(volume, "update", Property("os_distro", IMAGE, "y"))).allowed
+
+
+def test_roles_compare_without_case_and_never_mix_with_service_roles() -> None:
+    assert policy().decide(Query(Subject(roles=frozenset({"aDmIn"})), "get_image", IMAGE)).allowed
+    assert not policy().decide(Query(Subject(service_roles=frozenset({"admin"})), "get_image", IMAGE)).allowed
+
+
+def test_nothing_equals_nothing() -> None:
+    nobody = replace(OWNER, tenant=None)
+    assert not policy().decide(Query(nobody, "get_image", replace(IMAGE, owner=None))).allowed
+    assert policy().decide(Query(replace(OWNER, tenant=""), "get_image", replace(IMAGE, owner=""))).allowed
+
+
+class Broken:
+    """An image whose owner cannot be read."""
+
+    kind = "Image"
+    id = "i"
+    properties = IMAGE.properties
+
+    @property
+    def owner(self) -> str:
+        raise OSError("the store is down: secret")
+
+
+def test_a_fact_that_cannot_be_read_is_a_denial_of_its_own_kind(caplog: pytest.LogCaptureFixture) -> None:
+    loaded = policy()
+    decision = loaded.decide(Query(OWNER, "get_image", Broken()))  # type: ignore[arg-type]
+    assert decision == Decision(False, "the policy could not be evaluated", "rev", error=True)
+    assert loaded.errors == 1
+    assert "secret" not in caplog.text
+    # The admin's rule asks nothing that is broken.
+    assert loaded.decide(Query(ADMIN, "get_image", Broken())).allowed  # type: ignore[arg-type]
+
+
+def test_a_forbid_that_cannot_be_evaluated_forbids() -> None:
+    loaded = policy('allow(_s: Subject, "x", _i: Image);\nforbid(_s: Subject, "x", i: Image) if i.owner = "bad";\n')
+    decision = loaded.decide(Query(ADMIN, "x", Broken()))  # type: ignore[arg-type]
+    assert (decision.allowed, decision.error) == (False, True)
+    assert loaded.decide(Query(ADMIN, "x", IMAGE)).allowed
+
+
+@pytest.mark.parametrize(
+    "query", [None, Query(OWNER, None, IMAGE), Query(OWNER, "x", None), Query(None, "get_image", IMAGE)]
+)  # type: ignore[arg-type]
+def test_decide_never_raises(query: Query) -> None:
+    assert not policy().decide(query).allowed
+
+
+def test_a_decision_has_no_truth_value() -> None:
+    with pytest.raises(TypeError, match=r"decision\.allowed"):
+        bool(policy().decide(Query(OWNER, "get_image", IMAGE)))
+
+
+def test_explanation_of_an_allowance() -> None:
+    explanation = policy().explain(Query(OWNER, "get_image", IMAGE))
+    assert str(explanation) == (
+        "allowed: allowed by p.polar:2\n"
+        '  image.get("locked") equals true: no\n'
+        '  subject has role "admin": no\n'
+        '  subject has role "member": yes\n'
+        "  image.owner equals subject.tenant: yes"
+    )
+    assert explanation.rule is not None
+    assert explanation.rule.head == 'allow(subject: Subject, "get_image", image: Image)'
+
+
+def test_explanation_of_a_denial_names_the_nearest_rules_and_what_failed() -> None:
+    explanation = policy().explain(Query(STRANGER, "get_image", IMAGE))
+    assert str(explanation) == (
+        "denied: no rule allows `get_image` on this image\n"
+        '  image.get("locked") equals true: no\n'
+        '  subject has role "admin": no\n'
+        '  subject has role "member": yes\n'
+        "  image.owner equals subject.tenant: no\n"
+        "  p.polar:1 would allow it if:\n"
+        '    subject has role "admin": yes\n'
+        "  p.polar:2 would allow it if:\n"
+        "    image.owner equals subject.tenant: yes"
+    )
+
+
+def test_explanation_of_a_prohibition() -> None:
+    explanation = policy().explain(Query(ADMIN, "get_image", replace(IMAGE, properties={"locked": True})))
+    assert str(explanation) == 'denied: forbidden by p.polar:5\n  image.get("locked") equals true: yes'
+    assert explanation.nearest == ()
+
+
+@pytest.mark.parametrize("budget", [None, 0], ids=["explored", "grown on demand"])
+def test_hidden_properties(budget: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if budget is not None:
+        monkeypatch.setattr(compiler, "BUDGET", budget)
+    text = """
+        allow(_s: Subject, "read", p: Property) if p.name = "open";
+        allow(s: Subject, "read", p: Property) if p.name = "mine" and p.image.owner = s.tenant;
+        allow(_s: Subject, "read", p: Property) if p.name = "low" and p.value < 5;
+        allow(_s: Subject, "read", p: Property) if p.matches("^hw_");
+        forbid(_s: Subject, "read", p: Property) if p.matches("secret");
+        forbid(_s: Subject, "read", p: Property) if p.image.has_tag("dark");
+    """
+    names = {"open", "mine", "low", "hw_x", "hw_secret", "other"}
+    hidden = policy(text).hidden(OWNER, {})
+    assert hidden(replace(IMAGE, properties={"low": 3}), names) == {"hw_secret", "other"}
+    assert hidden(replace(IMAGE, owner="o", properties={"low": 7}), names) == {"mine", "low", "hw_secret", "other"}
+    assert hidden(replace(IMAGE, tags=frozenset({"dark"})), names) == names
+    assert hidden(Broken(), {"open", "mine"}) == {"open", "mine"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_names_that_only_facts_tell_apart_share_one_graph(count: int) -> None:
+    text = "".join(f'magic("m{index}");\n' for index in range(count)) + (
+        'allow(s: Subject, "update", p: Property) if not magic(p.name) and s.has_role("member");\n'
+        'allow(s: Subject, "update", p: Property) if magic(p.name) and s.has_role(p.name);\n'
+    )
+    loaded = policy(text)
+    for index in range(count):
+        name = f"m{index}"
+        named = Subject(roles=frozenset({name}))
+        assert not loaded.decide(Query(OWNER, "update", Property(name, IMAGE))).allowed
+        assert loaded.decide(Query(named, "update", Property(name, IMAGE))).allowed
+        assert not loaded.decide(Query(named, "update", Property("m_other", IMAGE))).allowed
+    assert loaded.decide(Query(OWNER, "update", Property(f"m{count}", IMAGE))).allowed
+    graphs = loaded.table.properties["update"].names
+    assert len({id(one.allow) for one in graphs.values()}) == 1
+
+
+def test_a_policy_beyond_the_budget_gives_the_same_answers_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    explored = policy()
+    monkeypatch.setattr(compiler, "BUDGET", 0)
+    grown = policy()
+    queries = [
+        Query(subject, action, resource)
+        for subject in (OWNER, STRANGER, ADMIN)
+        for action, resource in [
+            ("get_image", IMAGE),
+            ("update", Property("kernel_id", IMAGE)),
+            ("update", Property("z", IMAGE)),
+        ]
+    ]
+    for _ in range(2):
+        assert [grown.decide(query) for query in queries] == [explored.decide(query) for query in queries]
+    asked = grown.growth.asked
+    assert asked > 0
+    assert [grown.decide(query) for query in queries] == [explored.decide(query) for query in queries]
+    assert grown.growth.asked == asked
+    assert explored.growth.asked == 0
+
+
+def test_growth_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "BUDGET", 0)
+    monkeypatch.setattr(compiler, "ROOM", 0)
+    grown = policy()
+    for _ in range(3):
+        assert grown.decide(Query(OWNER, "get_image", IMAGE)).allowed
+    assert grown.growth.room == 0
+    assert grown.growth.asked >= 3
+
+
+def test_a_saved_policy_decides_alike_without_oso(tmp_path: Path) -> None:
+    loaded = Policy.load()
+    path = tmp_path / "policy.json"
+    path.write_bytes(save(loaded))
+    again = Policy.load([str(path)])
+    assert again.revision == loaded.revision
+    for subject in (OWNER, STRANGER, ADMIN):
+        for resource in (
+            IMAGE,
+            Property("kernel_id", IMAGE, "x"),
+            Property("z", IMAGE),
+            Member("m", IMAGE),
+            Resource("vm"),
+        ):
+            for action in ("get_image", "update", "create", "add_member", "publicize_image", "nonsense"):
+                query = Query(subject, action, resource)
+                assert again.decide(query) == loaded.decide(query)
+                assert again.explain(query) == loaded.explain(query)
+
+
+def test_a_saved_policy_denies_what_nobody_explored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "BUDGET", 0)
+    again = read_saved("p.json", save(policy()))
+    decision = again.decide(Query(ADMIN, "get_image", IMAGE))
+    assert (decision.allowed, decision.error) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(
+            (b'"nodes":[', b'"nodes":[["test","is-true",["subject","__class__"],null,"",0,0],'), id="a fact of python"
+        ),
+        pytest.param((b'["leaf",true,0]', b'["leaf",true,99]'), id="a rule that is not there"),
+        pytest.param((b'"has-folded"', b'"eval"'), id="an unknown operator"),
+        pytest.param((b'"other":', b'"another":'), id="a part is missing"),
+        pytest.param((b"protect-policy/1", b"protect-policy/1 "), id="another format"),
+    ],
+)
+def test_a_damaged_saved_policy_is_refused(damage: tuple[bytes, bytes]) -> None:
+    whole = save(policy())
+    assert damage[0] in whole
+    with pytest.raises(PolicyError, match="not a saved policy"):
+        read_saved("p.json", whole.replace(damage[0], damage[1]))
+
+
+def test_deciding_does_not_import_oso() -> None:
+    import subprocess
+
+    code = (
+        "import sys\nfrom protect import Policy, Query, Subject, Image\n"
+        "from protect.policy.saved import read_saved\n"
+        "policy = read_saved('p', sys.stdin.buffer.read())\n"
+        "print(policy.decide(Query(Subject('a', roles=frozenset({'admin'})), 'get_image', Image('i'))).allowed)\n"
+        "print(sorted(name for name in sys.modules if name.partition('.')[0] in ('oso', 'polar', '_polar_lib')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=save(policy()), capture_output=True, timeout=60)
+    assert done.stdout.decode().split("\n")[:2] == ["True", "[]"], done.stderr
+
+
+def test_every_word_of_the_vocabulary_can_be_asked() -> None:
+    """Whatever the table names, a rule can say; the usage in the table is what one writes."""
+    for kind, words in TYPES.items():
+        for word in words.values():
+            usage = word.usage.replace("image.", "property.image.") if kind == "Image" else word.usage
+            of = "Property" if kind in ("Image", "Subject", "Context") else kind
+            condition = (
+                usage if word.form == "method" and word.kind not in ("text, a number, or true or false",) else None
+            )
+            if condition is None:
+                condition = f"{usage} = {'true' if word.kind == 'true or false' else usage}"
+            if word.kind == "an object":
+                condition = f"{usage} matches Image"
+            variable = "property" if of == "Property" else kind.lower()
+            head = f"allow(subject: Subject, action, {variable}: {of})"
+            text = f"{head} if subject = subject and action = action and {variable} = {variable} and {condition};"
+            policy(text)
