@@ -1,0 +1,258 @@
+"""The routes of the Image API v2: for each method and path the door that treats it and the actions it needs.
+
+A path or a method that is not in this table is refused, never forwarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from protect.errors import MalformedRequest
+from protect.glance.paths import ApiPath, is_identifier
+
+
+class Door(StrEnum):
+    """How a request is treated. Each door is one function of the enforcement point."""
+
+    OPEN = "open"  # no decision
+    ACT = "act"  # the actions are decided, then everything streams
+    LIST = "list"
+    SHOW = "show"
+    CREATE = "create"
+    PATCH = "patch"
+    UPLOAD = "upload"
+    DOWNLOAD = "download"
+    IMPORT = "import"
+    IMAGE_TASKS = "image tasks"
+    MEMBERS = "members"
+    MEMBER_SHOW = "member show"
+    MEMBER_ADD = "member add"
+    MEMBER_UPDATE = "member update"
+    MEMBER_DELETE = "member delete"
+    TASK_CREATE = "task create"
+
+
+class On(StrEnum):
+    """What the actions are decided on."""
+
+    NOTHING = "nothing"
+    IMAGE = "image"
+    MEMBER = "member"
+    TASK = "task"
+    STORE = "store"
+    NAMESPACE = "namespace"
+    OBJECT = "object"
+    PROPERTY = "property"
+    TAG = "tag"
+    RESOURCE_TYPE = "resource_type"
+
+
+class Body(StrEnum):
+    """What body a request may have."""
+
+    NONE = "none"
+    JSON = "json"  # read, checked and decided on
+    ANY = "any"  # streams through unread
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row. In ``path``, a segment in braces stands for any one segment."""
+
+    method: str
+    path: str
+    door: Door
+    on: On
+    actions: tuple[str, ...]
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A request that the table knows: its row, its path, and what stood in the place of the braces."""
+
+    route: Route
+    path: ApiPath
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def _row(line: str) -> Route:
+    method, path, door, on, body, *actions = line.split()
+    return Route(method, path, Door(door.replace("_", " ")), On(on), tuple(a for a in actions if a != "-"), Body(body))
+
+
+def _rows(table: str) -> tuple[Route, ...]:
+    return tuple(_row(line) for line in table.splitlines() if line.strip())
+
+
+# method path                                          door          on       body actions (all are needed)
+IMAGES = _rows("""
+  GET    /images                                       list          image    none get_images
+  POST   /images                                       create        image    json add_image
+  GET    /images/{image}                               show          image    none get_image
+  PATCH  /images/{image}                               patch         image    json modify_image
+  DELETE /images/{image}                               act           image    none delete_image
+  GET    /images/{image}/file                          download      image    none download_image
+  PUT    /images/{image}/file                          upload        image    any  upload_image
+  PUT    /images/{image}/stage                         upload        image    any  modify_image
+  POST   /images/{image}/import                        import        image    json modify_image
+  POST   /images/{image}/actions/deactivate            act           image    none deactivate
+  POST   /images/{image}/actions/reactivate            act           image    none reactivate
+  PUT    /images/{image}/tags/{tag}                    act           image    none modify_image
+  DELETE /images/{image}/tags/{tag}                    act           image    none modify_image
+  GET    /images/{image}/locations                     act           image    none fetch_image_location
+  POST   /images/{image}/locations                     act           image    any  add_image_location
+  GET    /images/{image}/tasks                         image_tasks   image    none get_image
+  GET    /images/{image}/members                       members       image    none get_members
+  POST   /images/{image}/members                       member_add    member   json add_member
+  GET    /images/{image}/members/{member}              member_show   member   none get_member
+  PUT    /images/{image}/members/{member}              member_update member   json get_member modify_member
+  DELETE /images/{image}/members/{member}              member_delete member   none get_member delete_member
+  DELETE /stores/{store}/{image}                       act           image    none get_image_location delete_image_location
+""")  # noqa: E501
+
+TASKS = _rows("""
+  GET    /tasks                                        act           task     none tasks_api_access
+  POST   /tasks                                        task_create   task     json tasks_api_access
+  GET    /tasks/{task}                                 act           task     none tasks_api_access
+  DELETE /tasks/{task}                                 act           task     none tasks_api_access
+""")
+
+CACHE = _rows("""
+  GET    /cache                                        act           store    none cache_list
+  DELETE /cache                                        act           store    none cache_delete
+  POST   /cache/clean                                  act           store    none cache_clean
+  POST   /cache/prune                                  act           store    none cache_prune
+  PUT    /cache/{image}                                act           image    none cache_image
+  DELETE /cache/{image}                                act           image    none cache_delete
+  GET    /cache/nodes/{image}                          act           image    none list_cached_nodes
+  GET    /cached_images                                act           store    none manage_image_cache
+  DELETE /cached_images                                act           store    none manage_image_cache
+  DELETE /cached_images/{image}                        act           image    none manage_image_cache
+  GET    /queued_images                                act           store    none manage_image_cache
+  DELETE /queued_images                                act           store    none manage_image_cache
+  PUT    /queued_images/{image}                        act           image    none manage_image_cache
+  DELETE /queued_images/{image}                        act           image    none manage_image_cache
+""")
+
+OPEN = _rows("""
+  GET    /                                             open          nothing  none -
+  GET    /schemas/image                                open          nothing  none -
+  GET    /schemas/images                               open          nothing  none -
+  GET    /schemas/member                               open          nothing  none -
+  GET    /schemas/members                              open          nothing  none -
+  GET    /schemas/task                                 open          nothing  none -
+  GET    /schemas/tasks                                open          nothing  none -
+  GET    /schemas/metadefs/namespace                   open          nothing  none -
+  GET    /schemas/metadefs/namespaces                  open          nothing  none -
+  GET    /schemas/metadefs/resource_type               open          nothing  none -
+  GET    /schemas/metadefs/resource_types              open          nothing  none -
+  GET    /schemas/metadefs/property                    open          nothing  none -
+  GET    /schemas/metadefs/properties                  open          nothing  none -
+  GET    /schemas/metadefs/object                      open          nothing  none -
+  GET    /schemas/metadefs/objects                     open          nothing  none -
+  GET    /schemas/metadefs/tag                         open          nothing  none -
+  GET    /schemas/metadefs/tags                        open          nothing  none -
+  GET    /info/import                                  open          nothing  none -
+  GET    /info/stores                                  open          nothing  none -
+  GET    /info/usage                                   open          nothing  none -
+  GET    /info/stores/detail                           act           store    none stores_info_detail
+""")
+
+METADEFS = _rows("""
+  GET    /metadefs/resource_types                      act resource_type none list_metadef_resource_types
+  GET    /metadefs/namespaces                          act namespace none get_metadef_namespaces list_metadef_resource_types
+  POST   /metadefs/namespaces                          act namespace any  add_metadef_namespace
+  GET    /metadefs/namespaces/{namespace}              act namespace none get_metadef_namespace
+  PUT    /metadefs/namespaces/{namespace}              act namespace any  modify_metadef_namespace
+  DELETE /metadefs/namespaces/{namespace}              act namespace none delete_metadef_namespace
+  GET    /metadefs/namespaces/{namespace}/resource_types         act resource_type none list_metadef_resource_types get_metadef_resource_type
+  POST   /metadefs/namespaces/{namespace}/resource_types         act resource_type any  add_metadef_resource_type_association
+  DELETE /metadefs/namespaces/{namespace}/resource_types/{item}  act resource_type none remove_metadef_resource_type_association
+  GET    /metadefs/namespaces/{namespace}/properties             act property  none get_metadef_properties
+  POST   /metadefs/namespaces/{namespace}/properties             act property  any  add_metadef_property
+  DELETE /metadefs/namespaces/{namespace}/properties             act namespace none delete_metadef_namespace
+  GET    /metadefs/namespaces/{namespace}/properties/{item}      act property  none get_metadef_property
+  PUT    /metadefs/namespaces/{namespace}/properties/{item}      act property  any  modify_metadef_property
+  DELETE /metadefs/namespaces/{namespace}/properties/{item}      act property  none remove_metadef_property
+  GET    /metadefs/namespaces/{namespace}/objects                act object    none get_metadef_objects
+  POST   /metadefs/namespaces/{namespace}/objects                act object    any  add_metadef_object
+  DELETE /metadefs/namespaces/{namespace}/objects                act namespace none delete_metadef_namespace
+  GET    /metadefs/namespaces/{namespace}/objects/{item}         act object    none get_metadef_object
+  PUT    /metadefs/namespaces/{namespace}/objects/{item}         act object    any  modify_metadef_object
+  DELETE /metadefs/namespaces/{namespace}/objects/{item}         act object    none delete_metadef_object
+  GET    /metadefs/namespaces/{namespace}/tags                   act tag       none get_metadef_tags
+  POST   /metadefs/namespaces/{namespace}/tags                   act tag       any  add_metadef_tags
+  DELETE /metadefs/namespaces/{namespace}/tags                   act tag       none delete_metadef_namespace delete_metadef_tags
+  GET    /metadefs/namespaces/{namespace}/tags/{item}            act tag       none get_metadef_tag
+  POST   /metadefs/namespaces/{namespace}/tags/{item}            act tag       any  add_metadef_tag
+  PUT    /metadefs/namespaces/{namespace}/tags/{item}            act tag       any  modify_metadef_tag
+  DELETE /metadefs/namespaces/{namespace}/tags/{item}            act tag       none delete_metadef_tag
+""")  # noqa: E501
+
+ROUTES = IMAGES + TASKS + CACHE + OPEN + METADEFS
+
+
+class MethodNotAllowed(MalformedRequest):
+    """The path exists, but not with this method. ``allowed`` is the value of the Allow header."""
+
+    def __init__(self, method: str, allowed: str) -> None:
+        self.allowed = allowed
+        message = f"the method `{method[:20]}` is not allowed for this resource; allowed: {allowed}"
+        super().__init__(message, 405)
+
+
+def find(method: str, path: ApiPath) -> Match:
+    """Return the row for a request; raises MalformedRequest (404) or MethodNotAllowed (405)."""
+    candidates = _candidates(path.segments)
+    for route, names in candidates:
+        if route.method == method:
+            return _checked(Match(route, path, names))
+    if candidates:
+        raise MethodNotAllowed(method, ", ".join(route.method for route, _ in candidates))
+    raise MalformedRequest("the resource could not be found", status=404)
+
+
+def _candidates(segments: tuple[str, ...]) -> list[tuple[Route, Mapping[str, str]]]:
+    """Return the rows of the path.
+
+    A row that spells a segment out hides those that have braces there, so that `/cache/clean` is never the
+    cache entry of an image called `clean`.
+    """
+    found = [
+        (route, names)
+        for route, pattern in _BY_LENGTH.get(len(segments), ())
+        if (names := _names(pattern, segments)) is not None
+    ]
+    fewest = min((len(names) for _, names in found), default=0)
+    return [(route, names) for route, names in found if len(names) == fewest]
+
+
+def _names(pattern: tuple[str, ...], segments: tuple[str, ...]) -> Mapping[str, str] | None:
+    names: dict[str, str] = {}
+    for part, segment in zip(pattern, segments, strict=True):
+        if part.startswith("{"):
+            names[part[1:-1]] = segment
+        elif part != segment:
+            return None
+    return names
+
+
+def _checked(match: Match) -> Match:
+    image = match.names.get("image")
+    if image is not None and not is_identifier(image):
+        raise MalformedRequest("No image found with that ID; ids are lower case here", status=404)
+    return match
+
+
+def _by_length() -> Mapping[int, tuple[tuple[Route, tuple[str, ...]], ...]]:
+    rows: dict[int, list[tuple[Route, tuple[str, ...]]]] = {}
+    for route in ROUTES:
+        pattern = tuple(part for part in route.path.split("/") if part)
+        rows.setdefault(len(pattern), []).append((route, pattern))
+    return {length: tuple(found) for length, found in rows.items()}
+
+
+_BY_LENGTH = _by_length()

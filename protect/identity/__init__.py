@@ -1,0 +1,1 @@
+"""Who asks: how facts about the caller are read from a request that something before us has authenticated."""

@@ -1,0 +1,156 @@
+"""The filter's options: what stands in its section of the pipeline file, checked into values that can be used."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NoReturn, TypeVar
+
+from protect.enforcement import Mode
+from protect.errors import ConfigError
+
+DEFAULT_RELOAD = 5.0
+
+OPTIONS = (
+    "policy",
+    "policy_rules",
+    "protection_format",
+    "api",
+    "identity",
+    "mode",
+    "reload",
+    "image_size_cap",
+    "decision_log",
+)
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class DecisionLog(StrEnum):
+    """Which decisions are logged. Discards and errors go with the denials."""
+
+    DENIED = "denied"
+    ALL = "all"
+    NONE = "none"
+
+
+class _Identity(StrEnum):
+    KEYSTONE = "keystone"
+    JWT = "jwt"
+
+
+class _Format(StrEnum):
+    ROLES = "roles"
+    POLICIES = "policies"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The filter's options. ``policy``: paths, none for the shipped rules. ``reload``: seconds between looks at the
+    files, 0 for never. ``image_size_cap``: bytes, None for no cap."""
+
+    policy: tuple[str, ...] = ()
+    mode: Mode = Mode.ENFORCE
+    reload: float = DEFAULT_RELOAD
+    image_size_cap: int | None = None
+    decision_log: DecisionLog = DecisionLog.DENIED
+
+    @classmethod
+    def from_paste(cls, global_conf: Mapping[str, str], local_conf: Mapping[str, str]) -> Settings:
+        """Read a section's options; raises ConfigError that says which one to change, and to what."""
+        _check_place(global_conf)
+        for name in local_conf:
+            _check_known(name)
+        _check_available(local_conf)
+        return cls(
+            policy=_paths(local_conf.get("policy", "")),
+            mode=_choice(local_conf, "mode", Mode.ENFORCE),
+            reload=_seconds(local_conf.get("reload", str(DEFAULT_RELOAD))),
+            image_size_cap=_cap(local_conf.get("image_size_cap", "")),
+            decision_log=_choice(local_conf, "decision_log", DecisionLog.DENIED),
+        )
+
+
+def _check_place(global_conf: Mapping[str, str]) -> None:
+    # PasteDeploy drops a section's option when [DEFAULT] has one of the same name, so the operator's section would
+    # be ignored without a word. Refuse instead.
+    for name in OPTIONS:
+        if name in global_conf:
+            raise ConfigError(
+                f"`{name}` is set in [DEFAULT] or by the host, which hides it in the filter's section; "
+                "set it in the section only"
+            )
+
+
+def _check_known(name: str) -> None:
+    if name not in OPTIONS:
+        near = difflib.get_close_matches(name, OPTIONS, n=1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        raise ConfigError(f"unknown option `{name}`; {hint}known: {', '.join(OPTIONS)}")
+
+
+def _check_available(conf: Mapping[str, str]) -> None:
+    """Refuse what has a name but no code yet, rather than to run without it."""
+    api = conf.get("api", "glance").strip()
+    if api != "glance":
+        _not_available("api", api, "glance")
+    if _choice(conf, "identity", _Identity.KEYSTONE) is not _Identity.KEYSTONE:
+        _not_available("identity", "jwt", "keystone")
+    if "protection_format" in conf:
+        _choice(conf, "protection_format", _Format.ROLES)
+        raise ConfigError("not available in this version: `protection_format`; leave it out")
+    if "policy_rules" in conf:
+        raise ConfigError("not available in this version: `policy_rules`; leave it out")
+
+
+def _not_available(option: str, value: str, accepted: str) -> NoReturn:
+    raise ConfigError(f"not available in this version: `{option} = {value}`; accepted: {accepted}")
+
+
+def _paths(value: str) -> tuple[str, ...]:
+    try:
+        paths = tuple(shlex.split(value))
+    except ValueError as error:
+        raise ConfigError(
+            f"`policy = {value}` cannot be split into paths: {str(error).lower()}; quote a path that has spaces"
+        ) from None
+    for path in paths:
+        if path.lower().endswith(".conf"):
+            raise ConfigError(f"not available in this version: `policy = {path}`; accepted: `.polar` files")
+    return paths
+
+
+def _choice(conf: Mapping[str, str], name: str, default: Choice) -> Choice:
+    kinds = type(default)
+    value = conf.get(name, default).strip()
+    try:
+        return kinds(value)
+    except ValueError:
+        raise ConfigError(f"`{name} = {value}` is not accepted; accepted: {_listed(kinds)}") from None
+
+
+def _listed(kinds: Iterable[str]) -> str:
+    return ", ".join(kinds)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ConfigError(f"`reload = {value}` is not accepted; accepted: a number of seconds, 0 for never")
+    return seconds
+
+
+def _cap(value: str) -> int | None:
+    if not value.strip():
+        return None
+    digits = value.strip()
+    if not (digits.isascii() and digits.isdigit()) or int(digits) == 0:
+        raise ConfigError(f"`image_size_cap = {value}` is not accepted; accepted: a number of bytes above 0")
+    return int(digits)
