@@ -38,13 +38,18 @@ def load(paths: Iterable[str] | None = None) -> Policy:
 
 
 def load_sources(sources: Sources) -> Policy:
-    """Return the policy of these files; where none exists, of the shipped rules. Raises PolicyError."""
+    """Return the policy of these files; where none exists, of the shipped rules, with a warning.
+
+    Raises PolicyError. That some of several files are missing is a problem: the missing one may be what forbids.
+    """
+    if sources.missing and sources.files:
+        raise PolicyError(
+            Problem(path, 0, 0, "does not exist, though others of this policy do", "correct the path, or take it out")
+            for path in sources.missing
+        )
     for path in sources.missing:
-        log.warning("policy path `%s` does not exist", path)
-    if not sources.files:
-        log.warning("no policy file exists: the shipped rules decide")
-        sources = Sources(read(None).files, sources.missing)
-    return compile_sources(sources)
+        log.warning("policy path `%s` does not exist: the shipped rules decide", path)
+    return compile_sources(sources if sources.files else read())
 
 
 def read(paths: Iterable[str] | None = None) -> Sources:

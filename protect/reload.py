@@ -18,6 +18,9 @@ log = logging.getLogger("protect.policy")
 
 Clock = Callable[[], float]
 
+#: Seconds between the two looks that have to see a change alike.
+SETTLE = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
@@ -31,8 +34,9 @@ class Reloader:
     """Holds the policy in force; ``policy`` is read once per request, so no request sees half of two.
 
     A look reads the files and compares what they say, which also notices the symlink swap of a mounted ConfigMap. It
-    happens in a thread of its own, never in a request. A policy that cannot be loaded leaves the last good one in
-    force; ``trouble`` says so until a good one comes.
+    happens in a thread of its own, never in a request. A change counts once two looks in a row have seen it alike, so
+    that a file being written is not taken for the whole of it. A policy that cannot be loaded leaves the last good one
+    in force; ``trouble`` says so until a good one comes.
     """
 
     def __init__(self, paths: Sequence[str] | None = None, seconds: float = 0, *, timer: Clock = time.time) -> None:
@@ -44,6 +48,7 @@ class Reloader:
         self._looking = threading.Lock()
         self._thread: threading.Thread | None = None
         self._good = self._seen = read(self._paths)
+        self._settled = True
         self.policy: Policy = load_sources(self._good)
         self.loaded = timer()
         self.failures = 0
@@ -74,20 +79,24 @@ class Reloader:
     def look(self) -> bool:
         """Look at the files once; return whether another policy is in force now. Never raises."""
         with self._looking:
+            before = self.policy
             try:
-                return self._look()
+                self._look()
             except PolicyError as error:
                 self._failed(str(error))
             except Exception as error:
                 log.exception("looking at the policy files failed")
                 self._failed(f"internal error: {type(error).__name__}")
-            return False
+            return self.policy is not before
 
-    def _look(self) -> bool:
+    def _look(self) -> None:
         sources = read(self._paths)
-        if sources == self._seen:
-            return False
-        self._seen = sources
+        if sources != self._seen:
+            self._seen, self._settled = sources, False
+            return
+        if self._settled:
+            return
+        self._settled = True
         gone = [path for path in sources.missing if path not in self._good.missing]
         if gone:
             # At start a missing file means the shipped rules; later it is somebody's half-done change.
@@ -98,7 +107,6 @@ class Reloader:
             self.loaded = self._timer()
             log.info("policy revision %s is in force", self.policy.revision)
         self.trouble = None
-        return True
 
     def _failed(self, message: str) -> None:
         if self.trouble is not None and self.trouble.message == message:
@@ -112,5 +120,5 @@ class Reloader:
         self._thread.start()
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._seconds):
+        while not self._stop.wait(self._seconds if self._settled else min(self._seconds, SETTLE)):
             self.look()

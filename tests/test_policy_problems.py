@@ -241,6 +241,13 @@ def test_a_missing_file_means_the_shipped_rules_and_a_warning(tmp_path: Path, ca
     policy = Policy.load([str(tmp_path / "absent.polar")])
     assert policy.revision == Policy.load().revision
     assert [record.getMessage() for record in caplog.records] == [
-        f"policy path `{tmp_path}/absent.polar` does not exist",
-        "no policy file exists: the shipped rules decide",
+        f"policy path `{tmp_path}/absent.polar` does not exist: the shipped rules decide",
     ]
+
+
+def test_one_missing_file_of_several_is_a_problem(tmp_path: Path) -> None:
+    """It may be the one that forbids: to go on without it would widen access."""
+    present = tmp_path / "present.polar"
+    present.write_text('allow(_s: Subject, "x", _i: Image);\n')
+    with pytest.raises(PolicyError, match=r"absent\.polar: does not exist, though others of this policy do"):
+        Policy.load([str(present), str(tmp_path / "absent.polar")])

@@ -38,6 +38,15 @@ PATH_TIMEOUT_MS = 5000
 _oso_lock = threading.RLock()
 
 
+def _new_lock() -> None:
+    # A server that forks while a policy is being compiled would leave its children a lock that nobody releases.
+    global _oso_lock
+    _oso_lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_new_lock)
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """What one graph is about: an entry point asked for one action, on one type of resource, and one property name.

@@ -110,8 +110,8 @@ class Policy:
     def load(cls, paths: Iterable[str] | None = None) -> Policy:
         """Load ``.polar`` files, directories of them, or one saved policy; without ``paths``, the shipped rules.
 
-        Raises PolicyError, which lists every problem found. A path that does not exist is a warning: what remains is
-        loaded, and the shipped rules where nothing remains.
+        Raises PolicyError, which lists every problem found. Where none of the paths exists, the shipped rules are
+        loaded, with a warning; where only some do, that is a problem.
         """
         # Only loading needs the compiler, and with it Oso: a saved policy is loaded and decides without either.
         from protect.loading import load
@@ -218,60 +218,81 @@ def query_action(query: Query) -> str:
 
 @dataclass(slots=True)
 class _Verdict:
-    """How far the subject alone decides whether a property is readable."""
+    """How far the subject alone decides whether the properties ``names`` are readable."""
 
     forbid: Any
     allow: Any
-    by_property: bool
+    names: set[str] = field(default_factory=set)
+
+
+class _Unnamed:
+    """A property of an image, where neither its name nor its value matters."""
+
+    __slots__ = ("image",)
+
+    kind = "Property"
+    image: Image
 
 
 class _Reader:
-    """The `read` decisions of one request. Not shared between threads."""
+    """The `read` decisions of one request. Not shared between threads.
+
+    Names whose graphs come to the same remaining questions are decided together, once for each image.
+    """
 
     def __init__(self, policy: Policy, subject: Subject, context: Mapping[str, object]) -> None:
         self._policy = policy
-        self._subject = subject
-        self._context = context
+        #: Made once and pointed at image after image: nothing that is walked keeps it.
+        self._unnamed = _Unnamed()
+        self._query = Query(subject, "read", self._unnamed, context)  # type: ignore[arg-type]
         self._by_name = policy.table.properties.get("read", policy.table.other_properties)
-        self._verdicts: dict[str, _Verdict] = {}
-        #: Names that this subject may read on every image.
+        #: Every name seen so far: clear ones are readable on every image, alike ones are in a verdict together,
+        #: and the rest differ by their name or value.
+        self._known: set[str] = set()
         self._clear: set[str] = set()
+        self._alike: dict[tuple[int, int], _Verdict] = {}
+        self._apart: dict[str, _Verdict] = {}
 
     def hidden(self, image: Image, names: AbstractSet[str]) -> AbstractSet[str]:
-        rest = names - self._clear
-        if not rest:
+        if not names <= self._known:
+            for name in names - self._known:
+                self._meet(name)
+        if names <= self._clear:
             return _NONE
-        hidden = set()
-        shared: dict[tuple[int, int], bool] = {}
-        for name in rest:
-            verdict = self._verdicts.get(name) or self._verdict(name)
-            if verdict.by_property:
-                readable = self._read(verdict, name, image)
-            else:
-                key = (id(verdict.forbid), id(verdict.allow))
-                known = shared.get(key)
-                readable = shared[key] = self._read(verdict, name, image) if known is None else known
-            if not readable:
-                hidden.add(name)
+        hidden: set[str] = set()
+        for verdict in self._alike.values():
+            if not verdict.names.isdisjoint(names) and not self._readable(verdict, image):
+                hidden |= verdict.names & names
+        if self._apart:
+            for name in names & self._apart.keys():
+                if not self._readable(self._apart[name], image, name):
+                    hidden.add(name)
         return hidden
 
-    def _verdict(self, name: str) -> _Verdict:
+    def _meet(self, name: str) -> None:
         graphs = self._by_name.find("read", name)
         try:
             # No image: what is walked here asks about the subject, the circumstances and the name only.
-            query = Query(self._subject, "read", Property(name, None), self._context)  # type: ignore[arg-type]
+            query = self._query._replace(resource=Property(name, None))  # type: ignore[arg-type]
             forbid, allow = walk_subject(graphs.forbid, query), walk_subject(graphs.allow, query)
         except Exception:
             forbid, allow = graphs.forbid, graphs.allow
-        verdict = _Verdict(forbid, allow, self._policy.by_property(forbid) or self._policy.by_property(allow))
-        self._verdicts[name] = verdict
+        self._known.add(name)
         if forbid is NO and isinstance(allow, Leaf) and allow.holds:
             self._clear.add(name)
-        return verdict
+        elif self._policy.by_property(forbid) or self._policy.by_property(allow):
+            self._apart[name] = _Verdict(forbid, allow)
+        else:
+            self._alike.setdefault((id(forbid), id(allow)), _Verdict(forbid, allow)).names.add(name)
 
-    def _read(self, verdict: _Verdict, name: str, image: Image) -> bool:
+    def _readable(self, verdict: _Verdict, image: Image, name: str | None = None) -> bool:
+        """Whether ``name`` is readable; None stands for all the names of ``verdict``, which no question asks for."""
         try:
-            query = Query(self._subject, "read", Property(name, image, image.properties.get(name)), self._context)
+            query = self._query
+            if name is not None:
+                query = query._replace(resource=Property(name, image, image.properties.get(name)))
+            else:
+                self._unnamed.image = image
             leaf_of = self._policy._leaf
             return not leaf_of(verdict.forbid, query).holds and leaf_of(verdict.allow, query).holds
         except Exception as error:

@@ -168,13 +168,18 @@ def asker(question: Question) -> Ask:
         other = reader(operand.fact)
         return lambda query: (tenant := other(query)) is not None and read(query).get(tenant) == status
     if isinstance(operand, Of):
-        return _between_facts(question.operator, read, reader(operand.fact))
+        mixed = any(fact == VALUE or "get" in fact[-2:-1] for fact in question.facts())
+        return _between_facts(question.operator, read, reader(operand.fact), mixed=mixed)
     return _with_literal(question.operator, read, operand)
 
 
-def _between_facts(operator: Operator, read: Callable[[Query], object], other: Callable[[Query], object]) -> Ask:
+def _between_facts(
+    operator: Operator, read: Callable[[Query], object], other: Callable[[Query], object], *, mixed: bool
+) -> Ask:
     if operator is Operator.EQUALS:
-        return lambda query: same(read(query), other(query))
+        if mixed:
+            return lambda query: same(read(query), other(query))
+        return lambda query: (value := read(query)) is not None and value == other(query)
     if operator is Operator.HAS:
         return lambda query: isinstance(value := other(query), str) and value in read(query)  # type: ignore[operator]
     if operator is Operator.HAS_FOLDED:
