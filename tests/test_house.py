@@ -1,0 +1,293 @@
+"""Guards of the house: the layers, the names, the files, what is packed, what the pipelines say."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+
+import paste.deploy
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+from paste.deploy.loadwsgi import ConfigLoader
+
+ROOT = Path(__file__).parent.parent
+
+# Who may import what of ours: the longest prefix that fits a module is its layer, and a module may also
+# import from its own layer. A module that fits only the first row imports errors and values, nothing more.
+LAYERS: dict[str, tuple[str, ...]] = {
+    "protect": ("protect.errors", "protect.values"),
+    # The package's face: what `from protect import ...` finds.
+    "protect.__init__": ("protect.errors", "protect.values", "protect.decisions", "protect.policy"),
+    "protect.errors": (),
+    "protect.values": ("protect.errors",),
+    "protect.decisions": ("protect.errors", "protect.values"),
+    # The policy: pure. No HTTP, no clock, no wire format, and no compiler.
+    "protect.policy": ("protect.errors", "protect.values", "protect.decisions"),
+    # `Policy.load` is the door to the compiler; it imports it when it is called, so that a compiled policy
+    # does without.
+    "protect.policy.policy": (
+        "protect.errors",
+        "protect.values",
+        "protect.decisions",
+        "protect.policy",
+        "protect.loading",
+    ),
+    # The compiler: Polar's syntax knows nothing but text; the interview turns rules into graphs.
+    "protect.polar.syntax": ("protect.errors",),
+    "protect.polar.parser": ("protect.errors", "protect.polar.syntax"),
+    "protect.polar": ("protect.errors", "protect.values", "protect.policy"),
+    "protect.loading": (
+        "protect.errors",
+        "protect.values",
+        "protect.locate",
+        "protect.policy",
+        "protect.polar",
+    ),
+    "protect.reload": (
+        "protect.errors",
+        "protect.values",
+        "protect.decisions",
+        "protect.policy",
+        "protect.loading",
+    ),
+    # An API's wire format and the identity: pure, and strangers to the policy.
+    "protect.glance": ("protect.errors", "protect.values", "protect.decisions"),
+    "protect.identity": ("protect.errors", "protect.values"),
+    # The enforcement point is handed a decision point and never meets the policy.
+    "protect.upstream": ("protect.errors", "protect.values", "protect.glance"),
+    "protect.enforcement": (
+        "protect.errors",
+        "protect.values",
+        "protect.decisions",
+        "protect.glance",
+        "protect.identity",
+        "protect.upstream",
+    ),
+    "protect.settings": ("protect.errors", "protect.values", "protect.decisions", "protect.enforcement"),
+    # The top: puts everything together.
+    "protect.factories": ("protect",),
+}
+
+# Packages that only the named parts may import. Oso is the compiler; nothing at run time needs it.
+RESERVED: dict[str, tuple[str, ...]] = {
+    # loading looks only whether Oso is there, to say so when it is not.
+    "oso": ("protect.polar", "protect.loading"),
+    "polar": ("protect.polar",),
+    "webob": ("protect.enforcement", "protect.upstream", "protect.factories"),
+    "paste": ("protect.factories", "protect.settings"),
+}
+
+OPTIONS = {
+    "policy",
+    "policy_rules",
+    "protection_format",
+    "api",
+    "identity",
+    "mode",
+    "reload",
+    "image_size_cap",
+    "decision_log",
+}
+
+INI_FILES = sorted((ROOT / "paste").rglob("*.ini"))
+MODULES = sorted((ROOT / "protect").rglob("*.py"))
+
+
+def within(module: str, prefix: str) -> bool:
+    return module == prefix or module.startswith(prefix + ".")
+
+
+def layer_of(module: str) -> str:
+    return max((prefix for prefix in LAYERS if within(module, prefix)), key=len)
+
+
+def may_import(module: str, imported: str) -> bool:
+    layer = layer_of(module)
+    below = layer != "protect" and within(imported, layer)
+    return below or any(within(imported, allowed) for allowed in LAYERS[layer])
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that the file imports, at any depth; `from a import b` is `a.b` where that is ours."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
+            assert node.module
+            for alias in node.names:
+                candidate = f"{node.module}.{alias.name}"
+                yield candidate if is_ours(candidate) else node.module
+
+
+def is_ours(module: str) -> bool:
+    path = ROOT.joinpath(*module.split("."))
+    return path.with_suffix(".py").is_file() or path.is_dir()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
+    module = module_name(path)
+    wrong = [name for name in imports(path) if within(name, "protect") and not may_import(module, name)]
+    assert not wrong, f"{module} may not import {', '.join(wrong)}; the table is LAYERS in {__name__}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_reserved_package_is_imported_only_where_it_belongs(path: Path) -> None:
+    module = module_name(path)
+    wrong = [
+        name
+        for name in imports(path)
+        for package, users in RESERVED.items()
+        if within(name, package) and not any(within(module, user) for user in users)
+    ]
+    assert not wrong, f"{module} may not import {', '.join(wrong)}; the table is RESERVED in {__name__}"
+
+
+@pytest.mark.parametrize(
+    ("module", "imported", "allowed"),
+    [
+        pytest.param("protect.values", "protect.errors", True, id="values import errors"),
+        pytest.param("protect.values", "protect.policy", False, id="values do not import the policy"),
+        pytest.param("protect.errors", "protect.values", False, id="errors import nothing"),
+        pytest.param("protect.glance.routes", "protect.glance.documents", True, id="inside one layer"),
+        pytest.param("protect.glance.routes", "protect.policy", False, id="the wire does not know policies"),
+        pytest.param("protect.policy.tree", "protect.values", True, id="the policy imports values"),
+        pytest.param("protect.policy.tree", "protect.glance", False, id="the policy does not know the wire"),
+        pytest.param("protect.enforcement", "protect.decisions", True, id="enforcement knows the interface"),
+        pytest.param("protect.enforcement", "protect.policy", False, id="enforcement never meets the policy"),
+        pytest.param("protect.brand_new", "protect.values", True, id="a module without a row imports values"),
+        pytest.param("protect.brand_new", "protect.policy", False, id="a module without a row has no more"),
+    ],
+)
+def test_the_table_of_layers_means_what_it_says(module: str, imported: str, allowed: bool) -> None:
+    assert may_import(module, imported) is allowed
+
+
+def test_every_row_of_the_tables_names_a_module_that_exists() -> None:
+    rows = {*LAYERS, *(user for users in RESERVED.values() for user in users)}
+    assert [row for row in sorted(rows) if not is_ours(row)] == []
+
+
+def test_python_files_start_with_the_same_import() -> None:
+    lacking = [
+        str(path.relative_to(ROOT))
+        for folder in ("protect", "tests", "examples")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if has_code(path) and "\nfrom __future__ import annotations\n" not in path.read_text(encoding="utf-8")
+    ]
+    assert lacking == []
+
+
+def has_code(path: Path) -> bool:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return any(not isinstance(node, ast.Expr) for node in body)
+
+
+def test_paste_is_pastedeploys() -> None:
+    installed = distribution("PasteDeploy").locate_file("paste/deploy/__init__.py")
+    assert Path(str(paste.deploy.__file__)).resolve() == Path(str(installed)).resolve()
+
+
+def test_nothing_of_ours_can_shadow_paste() -> None:
+    # A module in paste/ would be imported in place of PasteDeploy's; these names are as dangerous.
+    assert sorted((ROOT / "paste").rglob("*.py*")) == []
+    assert not (ROOT / "paste.py").exists()
+    assert not (ROOT / "protect" / "paste.py").exists()
+    assert not (ROOT / "tests" / "paste").exists()
+
+
+def test_there_are_pipelines() -> None:
+    assert [path.name for path in INI_FILES] == [
+        "demo.ini",
+        "glance-api-paste-pipelines.ini",
+        "glance-api-paste.ini",
+    ]
+
+
+@pytest.mark.parametrize("path", INI_FILES, ids=lambda path: path.name)
+def test_pastedeploy_reads_a_pipeline(path: Path) -> None:
+    sections = ConfigLoader(str(path)).parser.sections()
+    assert "filter:protect" in sections
+    assert len(sections) == len(set(sections))
+
+
+@pytest.mark.parametrize("path", INI_FILES, ids=lambda path: path.name)
+def test_a_pipeline_names_only_what_exists(path: Path) -> None:
+    ini = parsed(path)
+    named = {section.partition(":")[2] for section in ini.sections()}
+    for pipeline in pipelines(ini):
+        assert set(pipeline) <= named
+
+
+@pytest.mark.parametrize("path", INI_FILES, ids=lambda path: path.name)
+def test_our_section_has_only_known_options(path: Path) -> None:
+    ini = parsed(path)
+    assert not ini.defaults()
+    section = dict(ini["filter:protect"])
+    assert section.pop("paste.filter_factory") == "protect.factories:filter_factory"
+    assert section.keys() <= OPTIONS
+    # A commented line is there to be uncommented.
+    suggested = re.findall(r"^#(\w+) *=", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(suggested) <= OPTIONS
+
+
+@pytest.mark.parametrize("path", INI_FILES, ids=lambda path: path.name)
+def test_we_stand_behind_identity_and_before_everything_that_answers(path: Path) -> None:
+    for pipeline in pipelines(parsed(path)):
+        if "unauthenticated-context" in pipeline:
+            assert "protect" not in pipeline
+            continue
+        place = pipeline.index("protect")
+        assert pipeline[place - 1] in ("authtoken", "demo_identity")
+        assert not {"cache", "cachemanage", "context"} & set(pipeline[:place])
+
+
+def parsed(path: Path) -> configparser.ConfigParser:
+    # PasteDeploy's own separators and case: `/: api` and option names as written.
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.optionxform = str  # type: ignore[method-assign,assignment]
+    ini.read_string(path.read_text(encoding="utf-8"), str(path))
+    return ini
+
+
+def pipelines(ini: configparser.ConfigParser) -> list[list[str]]:
+    sections = [section for section in ini.sections() if section.startswith("pipeline:")]
+    found = [ini[section]["pipeline"].split() for section in sections]
+    if ini.has_section("composite:api"):
+        section = dict(ini["composite:api"])
+        section.pop("paste.composite_factory")
+        found += [line.split() for line in section.values()]
+    assert found
+    return found
+
+
+def test_the_wheel_holds_the_rules_and_the_pipelines(tmp_path: Path) -> None:
+    built = next(iter(WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])))
+    with zipfile.ZipFile(built) as wheel:
+        names = set(wheel.namelist())
+        entry_points = next(name for name in names if name.endswith("entry_points.txt"))
+        assert "main = protect.factories:filter_factory" in wheel.read(entry_points).decode()
+    rules = {str(path.relative_to(ROOT)) for path in (ROOT / "rules").rglob("*.polar")}
+    assert rules
+    assert {f"protect/{rule}" for rule in rules} <= names
+    assert {name.rpartition("/")[2] for name in names if "/share/protect/paste/" in name} == {
+        path.name for path in INI_FILES
+    }
+    # Anything else at the top would be installed beside other people's packages.
+    assert {name.split("/")[0] for name in names if ".data/" not in name and ".dist-info/" not in name} == {"protect"}
+
+
+def test_the_interpreter_is_one_that_we_support() -> None:
+    assert sys.version_info[:2] in ((3, 11), (3, 12))
