@@ -13,6 +13,7 @@ from protect.polar import compiler
 from protect.polar.compiler import compile_policy
 from protect.policy.saved import read_saved, save
 from protect.policy.vocabulary import TYPES
+from tests.plain_oso import PlainOso
 
 OWNER = Subject("u", tenant="t", roles=frozenset({"Member"}))
 STRANGER = replace(OWNER, tenant="o")
@@ -298,3 +299,30 @@ def test_every_word_of_the_vocabulary_can_be_asked() -> None:
             head = f"allow(subject: Subject, action, {variable}: {of})"
             text = f"{head} if subject = subject and action = action and {variable} = {variable} and {condition};"
             policy(text)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        pytest.param('not action = "read" and p.name = "a"', id="an action that happens to be called as a property"),
+        pytest.param("action = p.name", id="the action and the name meet"),
+        pytest.param("not action = p.name", id="the action and the name do not meet"),
+        pytest.param("same(action, p.name)", id="they meet behind a helper"),
+        pytest.param("known(action) and known(p.name)", id="both are looked up"),
+        pytest.param("known(action) and not known(p.name)", id="one is looked up, the other must fail"),
+        pytest.param('known(p.name) and action in ["a", "b", "read"]', id="lists and facts share texts"),
+        pytest.param("pair(action, p.name)", id="looked up together"),
+    ],
+)
+def test_actions_and_names_are_texts_of_one_kind(condition: str) -> None:
+    """An action and a name can be the same text, whether the policy mentions it as either, as both or not at all."""
+    text = (
+        f"allow(s: Subject, action, p: Property) if s = s and action = action and p = p and {condition};\n"
+        'same(x, x);\nknown("a"); known("b"); known("c");\npair("a", "a"); pair("b", "c"); pair("u", "v");\n'
+    )
+    loaded, plain = policy(text), PlainOso(text)
+    texts = ("a", "b", "c", "u", "v", "read", "x", "y")
+    for action in texts:
+        for name in texts:
+            query = Query(OWNER, action, Property(name, IMAGE))
+            assert loaded.decide(query).allowed is plain.holds("allow", query), (action, name)

@@ -119,16 +119,22 @@ class _Compilation:
         by_name = ByName(other)
         if not self._interviewer.name_read and not _is_open([other]):
             return by_name  # no path depends on the name
-        if references:
+        if references and self._mentions.action_travels:
+            # A name equal to the action is a case of its own only where the two can meet.
             by_name.same = self._graphs("Property", action, action, {action: NAME})
 
         def explore(name: str, more: References) -> Graphs:
             return self._graphs("Property", action, name, {**references, **more})
 
-        names = self._mentions.names - {action} if references else self._mentions.names | {action}
+        names = self._mentions.names
+        if self._mentions.action_travels:
+            names = names - {action} if references else names | {action}
         for name, graphs in self._each(names, NAME, explore):
             if graphs.roots() != other.roots():
                 by_name.names[name] = graphs
+                if action in self._mentions.names - names and self._mentions.twin(name) == self._mentions.twin(action):
+                    # The action stands for its twins as well: what holds for one of them as a name holds for it.
+                    by_name.names[action] = graphs
         return by_name
 
     def _each(

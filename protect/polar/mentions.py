@@ -37,12 +37,14 @@ _EQUALITIES = ("=", ":=", "==", "!=")
 class Mentions:
     """``names`` may be compared with a property's name, ``actions`` with the action.
 
-    ``passed`` may be compared with an action that a rule passes on to another rule.
+    ``passed`` may be compared with an action that a rule passes on; where one does, ``action_travels``, and the action
+    may meet whatever a name can meet, even the name itself.
     """
 
     names: set[str] = field(default_factory=set)
     actions: set[str] = field(default_factory=set)
     passed: set[str] = field(default_factory=set)
+    action_travels: bool = False
     _places: dict[str, set[object]] = field(default_factory=lambda: defaultdict(set))
     _classes: dict[str, object] = field(default_factory=dict)
 
@@ -93,7 +95,8 @@ def mentions(statements: Sequence[Statement]) -> Mentions:
             continue
         _inside(found, statement)
     if any(_passes_action_on(statement) for statement in statements if isinstance(statement, Rule)):
-        found.actions |= found.passed
+        found.action_travels = True
+        found.actions |= found.passed | found.names
     return found
 
 
