@@ -40,7 +40,23 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     # The compiler: Polar's syntax knows nothing but text; the interview turns rules into graphs.
     "protect.polar.syntax": ("protect.errors",),
-    "protect.polar.parser": ("protect.errors", "protect.polar.syntax"),
+    "protect.polar.tokens": ("protect.errors",),
+    "protect.polar.cursor": ("protect.errors", "protect.polar.syntax", "protect.polar.tokens"),
+    "protect.polar.expressions": (
+        "protect.errors",
+        "protect.polar.syntax",
+        "protect.polar.tokens",
+        "protect.polar.cursor",
+    ),
+    "protect.polar.terms": ("protect.polar.syntax", "protect.polar.tokens", "protect.polar.expressions"),
+    "protect.polar.parser": (
+        "protect.errors",
+        "protect.polar.syntax",
+        "protect.polar.tokens",
+        "protect.polar.cursor",
+        "protect.polar.expressions",
+        "protect.polar.terms",
+    ),
     "protect.polar": ("protect.errors", "protect.values", "protect.policy"),
     "protect.loading": (
         "protect.errors",

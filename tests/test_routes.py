@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from protect.enforcement import DOORS
+from protect.enforcement.doors import DOORS
 from protect.errors import MalformedRequest
 from protect.glance.paths import ApiPath, api_path
 from protect.glance.routes import ROUTES, Body, Door, Match, MethodNotAllowed, On, Route, find

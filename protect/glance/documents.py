@@ -42,31 +42,31 @@ class StoredImage:
 
     @property
     def id(self) -> str | None:
-        return self._text("id")
+        return text(self.document, "id")
 
     @property
     def owner(self) -> str | None:
-        return self._text("owner")
+        return text(self.document, "owner")
 
     @property
     def visibility(self) -> str | None:
-        return self._text("visibility")
+        return text(self.document, "visibility")
 
     @property
     def status(self) -> str | None:
-        return self._text("status")
+        return text(self.document, "status")
 
     @property
     def name(self) -> str | None:
-        return self._text("name")
+        return text(self.document, "name")
 
     @property
     def disk_format(self) -> str | None:
-        return self._text("disk_format")
+        return text(self.document, "disk_format")
 
     @property
     def container_format(self) -> str | None:
-        return self._text("container_format")
+        return text(self.document, "container_format")
 
     @property
     def protected(self) -> bool:
@@ -106,12 +106,6 @@ class StoredImage:
             self._properties = {n: self.document[n] for n in self.document.keys() - CORE}
         return self._properties
 
-    def _text(self, key: str) -> str | None:
-        value = self.document.get(key)
-        if value is None or type(value) is str:
-            return value
-        raise UnexpectedDocument(f"`{key}` is not text")
-
     def _flag(self, key: str) -> bool:
         value = self.document.get(key)
         if value is None or type(value) is bool:
@@ -123,6 +117,14 @@ class StoredImage:
         if value is None or type(value) is int:
             return value
         raise UnexpectedDocument(f"`{key}` is not a whole number")
+
+
+def text(document: Mapping[str, object], key: str) -> str | None:
+    """Return the text at ``key``, None where there is none; raises UnexpectedDocument for anything else."""
+    value = document.get(key)
+    if value is None or type(value) is str:
+        return value
+    raise UnexpectedDocument(f"`{key}` is not text")
 
 
 def as_image(quacks_like_one: object) -> Image:

@@ -36,6 +36,14 @@ def parse_object(body: bytes) -> Mapping[str, object]:
     return value
 
 
+def required_text(body: Mapping[str, object], key: str) -> str:
+    """Return the text at ``key``; raises MalformedRequest where there is none, or an empty one."""
+    value = body.get(key)
+    if not isinstance(value, str) or not value:
+        raise MalformedRequest(f"the body needs `{key}`, a text that is not empty")
+    return value
+
+
 def dump(value: object) -> bytes:
     """Write ``value`` in the one form in which we forward it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

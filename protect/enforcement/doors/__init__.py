@@ -1,0 +1,32 @@
+"""The doors: for each way to treat a request, the function that decides on it and returns a plan.
+
+They raise Refused or MalformedRequest to stop a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from protect.enforcement.doors import act, create, data, listing, members, patch, show, tasks
+from protect.enforcement.exchange import Exchange
+from protect.enforcement.plan import Plan
+from protect.glance.routes import Door
+
+DOORS: Mapping[Door, Callable[[Exchange], Plan]] = {
+    Door.OPEN: lambda _: Plan(),
+    Door.ACT: act.act,
+    Door.LIST: listing.list_images,
+    Door.SHOW: show.show,
+    Door.CREATE: create.create,
+    Door.PATCH: patch.patch,
+    Door.UPLOAD: data.upload,
+    Door.DOWNLOAD: data.download,
+    Door.IMPORT: data.import_,
+    Door.IMAGE_TASKS: tasks.list_of_image,
+    Door.MEMBERS: members.list_members,
+    Door.MEMBER_SHOW: members.show,
+    Door.MEMBER_ADD: members.add,
+    Door.MEMBER_UPDATE: members.update,
+    Door.MEMBER_DELETE: members.delete,
+    Door.TASK_CREATE: tasks.create,
+}

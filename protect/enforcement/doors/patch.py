@@ -1,0 +1,115 @@
+"""PATCH of an image: every operation is decided on, and only what is left of them is sent on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from webob import exc
+
+from protect.enforcement import redaction
+from protect.enforcement.exchange import Exchange
+from protect.enforcement.plan import Plan
+from protect.enforcement.refusals import Refused
+from protect.enforcement.writing import require_visibility, reserved, written
+from protect.glance import documents, patches
+from protect.glance.documents import as_image
+from protect.glance.json_bodies import printable
+from protect.glance.patches import Change, Op
+from protect.upstream.answers import Answer
+from protect.upstream.facts import FetchedImage
+from protect.values import Decision, Image, Property
+
+
+def patch(x: Exchange) -> Plan:
+    media = patches.media_type(str(x.environ.get("CONTENT_TYPE") or ""))
+    changes = patches.read(x.read_body(), media)
+    fetched = x.fetched()
+    image = as_image(fetched)
+    x.require("modify_image", image, about=image)
+    kept = _permitted(x, image, changes, media)
+    discarded = tuple(dict.fromkeys(change.name for change in changes if change not in kept))
+    if not kept:
+        return Plan(answer=_unchanged(x, fetched), discarded=discarded)
+    body = patches.write(kept, media)
+    return Plan(body, media, edit=lambda answer: redaction.show_image(x, answer), discarded=discarded)
+
+
+def _permitted(x: Exchange, image: Image, changes: Iterable[Change], media: str) -> tuple[Change, ...]:
+    """Return the operations that are not dropped; raises Refused for the first one that may not be done.
+
+    Walks over the names as they will be when each operation is reached: what one adds, the next one finds.
+    """
+    names: dict[str, object] | None = None
+    kept = []
+    for change in changes:
+        if not change.custom:
+            _require_attribute(x, image, change)
+            kept.append(change)
+            continue
+        if names is None:
+            names = dict(image.properties)
+        if _change_written(x, image, change, names, media):
+            kept.append(change)
+            _apply(change, names)
+    return tuple(kept)
+
+
+def _require_attribute(x: Exchange, image: Image, change: Change) -> None:
+    if change.name == "visibility":
+        require_visibility(x, image, change.value, about=image)
+    elif change.name == "locations":
+        removing = change.op is Op.REMOVE
+        x.require("delete_image_location" if removing else "set_image_location", image, about=image)
+
+
+def _change_written(x: Exchange, image: Image, change: Change, names: Mapping[str, object], media: str) -> bool:
+    name, new = change.name, Property(change.name, image, change.value)
+    if name not in names:
+        if change.op is Op.ADD:
+            return written(x, "create", new, about=image)
+        raise _absent(name)
+    old = Property(name, image, names[name])
+    readable = x.decide("read", old)
+    if readable.error:
+        raise x.refused(readable, reserved(name), "read", image)
+    if not readable.allowed:
+        return _hidden_written(x, change, new, readable)
+    if change.op is Op.REMOVE:
+        return written(x, "delete", old, about=image)
+    if change.op is Op.ADD and media == patches.V20:
+        raise _conflict(f"Property {printable(name)} already present.")
+    return written(x, "update", new, about=image)
+
+
+def _hidden_written(x: Exchange, change: Change, new: Property, readable: Decision) -> bool:
+    """Answer a change of a property that exists and may not be read: where possible as if it did not."""
+    if change.op is not Op.ADD:
+        raise _absent(change.name)
+    # The right to create is no right to overwrite what one cannot see; neither is the right to update.
+    if written(x, "update", new, about=new.image):
+        raise x.refused(readable, reserved(change.name), "update", new.image)
+    return False
+
+
+def _apply(change: Change, names: dict[str, object]) -> None:
+    if change.op is Op.REMOVE:
+        del names[change.name]
+    else:
+        names[change.name] = change.value
+
+
+def _absent(name: str) -> Refused:
+    return _conflict(f"Property {printable(name)} does not exist.")
+
+
+def _conflict(message: str) -> Refused:
+    return Refused(exc.HTTPConflict(message))
+
+
+def _unchanged(x: Exchange, fetched: FetchedImage) -> Answer:
+    """Return the image as it is, for a patch of which nothing is left."""
+    stored = fetched.stored()
+    document = dict(stored.document)
+    redaction.cut(x, document, as_image(stored))
+    headers = [("Content-Type", "application/json")]
+    return Answer("200 OK", headers, b"").with_body(documents.write(document))

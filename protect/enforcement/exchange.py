@@ -1,0 +1,153 @@
+"""One request on its way through: its decisions, each of them logged, and the refusal that a denial means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from webob import exc
+
+from protect.decisions import DecisionPoint, Hide
+from protect.enforcement.decision_log import Entry, Mode, Outcome
+from protect.enforcement.refusals import Refused, relayed
+from protect.glance import json_bodies, queries
+from protect.glance.documents import Document, StoredImage, as_image
+from protect.glance.routes import Match
+from protect.upstream.bodies import read_body
+from protect.upstream.facts import FetchedImage, fetched_image, fetched_members
+from protect.upstream.subrequests import Upstream
+from protect.values import AnyResource, Decision, Image, Property, Query, Subject
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+MAX_REQUEST_ID = 64  # characters; the API fails on longer ones
+
+# The action that shows a resource at all: who may not do that is told that it does not exist.
+_LOOKS = {"Image": "get_image", "Metadef": "get_metadef_namespace"}
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way through: who asks, the policy that answers, and the API behind."""
+
+    environ: WSGIEnvironment
+    match: Match
+    point: DecisionPoint
+    subject: Subject
+    api: Upstream
+    mode: Mode
+    record: Callable[[Entry], None]
+    context: dict[str, object]
+    _hide: Hide | None = field(default=None)
+
+    # What was asked for
+
+    def read_body(self) -> bytes:
+        return read_body(self.environ)
+
+    def read_object(self) -> Mapping[str, object]:
+        """Return the JSON object in the request's body; raises MalformedRequest."""
+        return json_bodies.parse_object(self.read_body())
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """Return the parameters of the query string; raises MalformedRequest."""
+        return queries.parameters(str(self.environ.get("QUERY_STRING", "")))
+
+    def fetched(self) -> FetchedImage:
+        """Return the image that the path names; nothing is fetched until a fact is asked for."""
+        image_id = self.match.names["image"]
+        return fetched_image(self.api, image_id, self._image_path(image_id))
+
+    def image(self) -> Image:
+        """Return `fetched()` as what decisions are made on."""
+        return as_image(self.fetched())
+
+    def stored(self, document: Document) -> Image:
+        """Return the facts in a document that the API has just shown."""
+        return as_image(StoredImage(document, lambda: fetched_members(self.api, self._image_path(document["id"]))))
+
+    def _image_path(self, image_id: str) -> str:
+        return self.match.path.inside("images", image_id)
+
+    # Decisions
+
+    def decide(self, action: str, resource: AnyResource) -> Decision:
+        """Answer one question, and log the answer."""
+        decision = self._quietly(action, resource)
+        self.log_decision(decision, action, resource)
+        return decision
+
+    def require(self, action: str, resource: AnyResource, *, about: AnyResource | None = None) -> None:
+        """Raise Refused unless ``action`` is allowed. ``about`` is what a refusal may have to deny."""
+        decision = self.decide(action, resource)
+        if not decision.allowed:
+            message = f"You are not authorized to complete {action} action."
+            raise self.refused(decision, message, action, about)
+
+    def refused(self, decision: Decision, message: str, action: str = "", about: AnyResource | None = None) -> Refused:
+        """Return the refusal for a denial: 401 to those unknown, 404 where existence is secret, else 403."""
+        if decision.error and self.api.failure is not None:
+            return relayed(self.api.failure)
+        if not self.subject.authenticated:
+            return Refused(exc.HTTPUnauthorized())
+        if about is not None and self._secret(action, about):
+            return Refused(exc.HTTPNotFound(self._absent()))
+        return Refused(exc.HTTPForbidden(message))
+
+    def hide(self, image: Image, names: AbstractSet[str]) -> AbstractSet[str]:
+        """Return those among ``names`` that the subject may not read."""
+        if self._hide is None:
+            self._hide = self.point.hidden(self.subject, self.context)
+        return self._hide(image, names) & names
+
+    def _quietly(self, action: str, resource: AnyResource) -> Decision:
+        self.api.failure = None
+        return self.point.decide(Query(self.subject, action, resource, self.context))
+
+    def _secret(self, denied: str, about: AnyResource) -> bool:
+        """Tell whether the subject may not even know that ``about`` exists."""
+        look = _LOOKS.get(about.kind)
+        return look is not None and (denied == look or not self._quietly(look, about).allowed)
+
+    def _absent(self) -> str:
+        image_id = self.match.names.get("image")
+        return f"No image found with ID {image_id}" if image_id else "The resource could not be found."
+
+    # The decision log
+
+    def log_decision(self, decision: Decision, action: str, resource: AnyResource) -> None:
+        """Write one answer to the decision log."""
+        kind = resource.kind
+        about = cast("Image", getattr(resource, "image", resource))
+        name = cast("Property", resource).name if kind == "Property" else None
+        self._record(Outcome.of(decision), action, kind, getattr(about, "id", None), name, decision.reason)
+
+    def log_hidden(self, names: Iterable[str], image_id: str | None) -> None:
+        """Log properties that were hidden: once for each name, however many images had it."""
+        for name in sorted(names):
+            self._record(Outcome.DENIED, "read", "Property", image_id, name, "the property may not be read")
+
+    def _record(self, outcome: Outcome, action: str, kind: str, id: str | None, name: str | None, reason: str) -> None:
+        self.record(
+            Entry(
+                outcome=outcome,
+                action=action,
+                resource=kind,
+                resource_id=id,
+                property=name,
+                subject=self.subject.id,
+                tenant=self.subject.tenant,
+                reason=reason,
+                revision=self.point.revision,
+                mode=self.mode,
+                request_id=_request_id(self.environ),
+            )
+        )
+
+
+def _request_id(environ: WSGIEnvironment) -> str | None:
+    found = environ.get("openstack.request_id") or environ.get("HTTP_X_OPENSTACK_REQUEST_ID")
+    return str(found)[:MAX_REQUEST_ID] if found else None

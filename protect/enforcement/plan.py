@@ -1,0 +1,25 @@
+"""What to do with a request that may pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from protect.upstream.answers import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do with a request that may pass.
+
+    ``body`` replaces the request's own (None: it streams through). ``edit`` rewrites a success of the API,
+    and may still refuse (None: the answer streams through). ``answer`` is given without asking the API.
+    ``discarded`` are the names of properties that are dropped, ``capped`` tells an upload.
+    """
+
+    body: bytes | None = None
+    content_type: str = "application/json"
+    edit: Callable[[Answer], Answer] | None = None
+    answer: Answer | None = None
+    discarded: tuple[str, ...] = ()
+    capped: bool = False
