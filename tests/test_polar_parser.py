@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protect.polar.parser import MAX_DEPTH, RESERVED, parse
+from protect.polar.cursor import MAX_DEPTH
+from protect.polar.parser import parse
 from protect.polar.syntax import (
     Block,
     Call,
@@ -30,6 +31,7 @@ from protect.polar.syntax import (
     inside,
     walk,
 )
+from protect.polar.tokens import RESERVED
 
 FILE = "policy.polar"
 
