@@ -17,8 +17,8 @@ from tests.plain_oso import PlainOso
 
 EXAMPLES = 10_000 if os.environ.get("PROTECT_EXHAUSTIVE") else 150
 
-TEXTS = ("a", "b", "hw_x", "é")
-ROLES = ("admin", "Member", "a")
+TEXTS = ("a", "b", "hw_x", "é", "Red")
+ROLES = ("admin", "Member", "a", "red")
 ACTIONS = ("read", "update", "a", "go")
 TEXT_FACTS = {
     "Image": ("owner", "visibility", "name", "id"),
@@ -59,7 +59,9 @@ def conditions(draw: Callable, kind: str, depth: int = 0, *, bound: tuple[str, .
                 name = f"y{depth}"
                 items = ", ".join(draw(st.lists(quoted, min_size=1, max_size=3)))
                 body = draw(conditions(kind, depth + 1, bound=(*bound, name)))
-                return f"({name} in [{items}] and {name} = {name} and ({body}))"
+                # Bound by a list or by facts: either way the texts may be twins, explored once for all.
+                binding = draw(st.sampled_from((f"{name} in [{items}]", f"listed({name})", f'pair({name}, "a")')))
+                return f"({binding} and {name} = {name} and ({body}))"
             case operator:
                 return f"(({draw(inner)}) {operator} ({draw(inner)}))"
     return draw(atoms(kind, bound))
@@ -77,6 +79,7 @@ def atoms(draw: Callable, kind: str, bound: tuple[str, ...]) -> str:
         st.sampled_from(ROLES).map(lambda role: f's.has_service_role("{role}")'),
         some.map(lambda value: f"s.has_role({value})"),
         some.map(lambda value: f"s.tenant = {value}"),
+        some.map(lambda value: f"s.get({value}) = true"),
         st.tuples(st.sampled_from(("=", "!=", "==")), scalar).map(lambda pair: f's.get("c") {pair[0]} {pair[1]}'),
         scalar.map(lambda value: f'context.get("v") = {value}'),
         number.map(lambda value: f'context.get("v") >= {value}'),
@@ -157,6 +160,7 @@ def policies(draw: Callable, kind: str) -> str:
                         "action = action",
                         "action = s.tenant",
                         "listed(action)",
+                        "listed(v) and v = s.tenant and not v = action",
                         "s.has_role(action)",
                         *(("action = r.name", "not action = r.name") if kind == "Property" and head else ()),
                     )
@@ -196,7 +200,7 @@ subjects = st.builds(
     service_roles=st.frozensets(st.sampled_from(ROLES)),
     authenticated=st.booleans(),
     admin_project=st.booleans(),
-    claims=st.dictionaries(st.just("c"), value),
+    claims=st.dictionaries(st.sampled_from(("c", "a", "Red")), value),
 )
 images = st.builds(
     Image,

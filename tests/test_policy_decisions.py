@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -326,3 +327,36 @@ def test_actions_and_names_are_texts_of_one_kind(condition: str) -> None:
         for name in texts:
             query = Query(OWNER, action, Property(name, IMAGE))
             assert loaded.decide(query).allowed is plain.holds("allow", query), (action, name)
+
+
+FACTS = 'm("x1"); m("x2"); m("x3"); m("Read");\n'
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        pytest.param("m(x) and p.image.owner = x and s.has_role(x)", id="the twin comes back as a role, folded"),
+        pytest.param("m(x) and p.image.owner = x and s.get(x) = true", id="the twin comes back as a claim's name"),
+        pytest.param(
+            "m(x) and p.image.owner = x and p.image.get(x) = x", id="the twin comes back as a property's name"
+        ),
+        pytest.param("m(x) and p.image.owner = x and p.image.has_tag(x)", id="the twin comes back as a tag"),
+        pytest.param("m(x) and p.image.owner = x and not x = action", id="the twin meets the action"),
+        pytest.param("m(x) and p.image.owner = x and not x = p.name", id="the twin meets the name"),
+        pytest.param("m(x) and p.image.owner = x and p.value = x", id="the twin meets the value"),
+        pytest.param("m(p.name) and m(p.image.owner) and not p.name = p.image.owner", id="two facts among the twins"),
+        pytest.param("m(p.name) and m(p.value) and not p.image.owner = p.value", id="three facts among the twins"),
+        pytest.param("m(action) and m(p.name) and not p.name = action", id="action and name among the twins"),
+        pytest.param('x in ["x1", "x2"] and x = p.image.owner and not x = action', id="twins of a list"),
+        pytest.param("not (m(x) and p.image.owner = x and not s.has_role(x))", id="under a negation"),
+    ],
+)
+def test_twins_are_explored_once_only_where_that_is_the_same(condition: str) -> None:
+    rule = f"allow(s: Subject, action, p: Property) if s = s and action = action and p = p and {condition};"
+    loaded, plain = policy(FACTS + rule), PlainOso(FACTS + rule)
+    texts = ("x1", "x2", "Read", "y")
+    for action, name, owner, mark in itertools.product(texts, texts, texts, texts):
+        subject = Subject("u", roles=frozenset({mark}), claims={mark: True})
+        image = Image("i", owner=owner, tags=frozenset({mark}), properties={mark: mark, name: mark})
+        query = Query(subject, action, Property(name, image, mark))
+        assert loaded.decide(query).allowed is plain.holds("allow", query), query

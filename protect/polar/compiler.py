@@ -11,7 +11,7 @@ from polar.exceptions import OsoError
 from protect.errors import PolicyError, Problem
 from protect.polar.check import ENTRY_POINTS, problems
 from protect.polar.facades import VocabularyError
-from protect.polar.interview import Budget, Interviewer, Topic, literals
+from protect.polar.interview import Budget, Interviewer, Topic, texts
 from protect.polar.mentions import mentions
 from protect.polar.parser import parse
 from protect.polar.source import Source
@@ -126,33 +126,37 @@ class _Compilation:
         def explore(name: str, more: References) -> Graphs:
             return self._graphs("Property", action, name, {**references, **more})
 
-        names = self._mentions.names
-        if self._mentions.action_travels:
-            names = names - {action} if references else names | {action}
-        for name, graphs in self._each(names, NAME, explore):
+        # Where the two can meet, a name that is the action is no twin of another name.
+        apart = {action} if self._mentions.action_travels else set()
+        for name, graphs in self._each(self._mentions.names - apart, NAME, explore):
             if graphs.roots() != other.roots():
                 by_name.names[name] = graphs
-                if action in self._mentions.names - names and self._mentions.twin(name) == self._mentions.twin(action):
+                if references and self._mentions.twin(name) == self._mentions.twin(action):
                     # The action stands for its twins as well: what holds for one of them as a name holds for it.
                     by_name.names[action] = graphs
+        if apart and not references:
+            by_name.names[action] = explore(action, {})
         return by_name
 
     def _each(
-        self, texts: Iterable[str], fact: Fact, explore: Callable[[str, References], _Found]
+        self, mentioned: Iterable[str], fact: Fact, explore: Callable[[str, References], _Found]
     ) -> Iterator[tuple[str, _Found]]:
         """Yield what ``explore`` finds for each text: once for a class of twins, where that speaks for all of them."""
-        for group in self._mentions.classes(texts):
-            if len(group) > 1:
-                found = explore(group[0], {group[0]: fact})
-                twins = self._mentions.twin(group[0])
-                if not _is_open(found.all()) and not self._mention(found.all(), twins):
-                    yield from ((text, found) for text in group)
-                    continue
-            yield from ((text, explore(text, {})) for text in group)
+        for group in self._mentions.classes(mentioned):
+            shared = self._shared(group[0], fact, explore) if len(group) > 1 else None
+            yield from ((text, explore(text, {}) if shared is None else shared) for text in group)
 
-    def _mention(self, found: Iterable[Graphs], twins: object) -> bool:
-        nodes = (root for graphs in found for root in graphs.roots())
-        return any(self._mentions.twin(text) == twins for text in literals(*nodes))
+    def _shared(self, text: str, fact: Fact, explore: Callable[[str, References], _Found]) -> _Found | None:
+        """Return what holds for all twins of ``text``; None where they have to be explored one by one."""
+        try:
+            found = explore(text, {text: fact})
+        except PolicyError:
+            return None  # perhaps only because the text stands for many
+        twins = self._mentions.twin(text)
+        nodes = [root for graphs in found.all() for root in graphs.roots()]
+        if _is_open(found.all()) or any(self._mentions.speaks_of(word, twins) for word in texts(*nodes)):
+            return None
+        return found
 
     def _graphs(self, kind: str, action: str, name: str, references: References) -> Graphs:
         found: dict[str, Node] = {}
@@ -166,7 +170,7 @@ class _Compilation:
     def _explore(self, topic: Topic) -> Node:
         allowance = Budget(min(BUDGET_PER_GRAPH, self._budget.left))
         try:
-            node = self._interviewer.explore(topic, self._builder, allowance, self._mentions.twin)
+            node = self._interviewer.explore(topic, self._builder, allowance, self._mentions)
         except (OsoError, VocabularyError) as error:
             raise PolicyError([self._problem(error)]) from None
         self._budget.left -= min(BUDGET_PER_GRAPH, self._budget.left) - max(0, allowance.left)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from oso import Oso
 from polar.ffi import PolarSource, process_messages
@@ -69,6 +69,16 @@ class Topic:
     def key(self) -> tuple[str, ...]:
         """Return what tells this topic from all others of one policy."""
         return self.entry, self.kind, self.action, self.name
+
+
+class Twins(Protocol):
+    """Which texts the policy treats alike; see ``mentions``."""
+
+    def twin(self, text: str) -> object:
+        """Return the class of a text."""
+
+    def speaks_of(self, text: str, twins: object) -> bool:
+        """Whether a text in a graph is one of a class."""
 
 
 class TooLarge(Exception):
@@ -250,15 +260,14 @@ class Interviewer:
         finally:
             running.close()
 
-    def explore(self, topic: Topic, builder: Builder, budget: Budget, twin: Callable[[str], object]) -> Node:
+    def explore(self, topic: Topic, builder: Builder, budget: Budget, twins: Twins) -> Node:
         """Return the graph of ``topic``; branches beyond ``budget`` end in unexplored leaves.
 
-        ``twin(literal)`` names the class of texts that the policy treats alike: one member of a class is explored for
-        all, which keeps a list of a thousand tenants as cheap as one. Raises VocabularyError or OsoError for a path
-        that cannot be evaluated.
+        Of ``twins``, one is explored for all, which keeps a list of a thousand tenants as cheap as one. Raises
+        VocabularyError or OsoError for a path that cannot be evaluated.
         """
         with _bounded():
-            return self._explore(topic, (), builder, budget, twin)
+            return self._explore(topic, (), builder, budget, twins)
 
     def _explore(
         self,
@@ -266,7 +275,7 @@ class Interviewer:
         given: tuple[tuple[Question, bool], ...],
         builder: Builder,
         budget: Budget,
-        twin: Callable[[str], object],
+        twins: Twins,
     ) -> Node:
         try:
             budget.spend(len(given) + topic.cost())
@@ -280,17 +289,16 @@ class Interviewer:
             explored: dict[object, Node] = {}
             for index in range(start, stop):
                 asked, _ = path.asked[index]
-                literal = asked.operand
-                group = twin(literal) if isinstance(literal, str) else None
+                group = _twins_of(asked, topic, twins)
                 yes = explored.get(group) if group is not None else None
                 if yes is None:
-                    yes = self._explore(topic, (*path.asked[:index], (asked, True)), builder, budget, twin)
-                    if group is not None and not _mentions(yes, group, twin):
+                    yes = self._explore(topic, (*path.asked[:index], (asked, True)), builder, budget, twins)
+                    if group is not None and not any(twins.speaks_of(text, group) for text in texts(yes)):
                         explored[group] = yes
                 if stop - start == 1:
                     node = builder.test(asked, node, yes)
                 else:
-                    cases[str(literal)] = yes
+                    cases[str(asked.operand)] = yes
             if cases:
                 node = builder.run(path.asked[start][0].fact, cases, node)
         return node
@@ -320,18 +328,31 @@ def _one_run(first: Question, second: Question) -> bool:
     )
 
 
-def _mentions(node: Node, group: object, twin: Callable[[str], object]) -> bool:
-    """Whether a graph compares with a text of the class ``group``: then it speaks of one member only."""
-    return any(twin(literal) == group for literal in literals(node))
+def _twins_of(asked: Question, topic: Topic, twins: Twins) -> object:
+    """Return the class of texts for which this question is asked alike; None where it stands alone."""
+    literal = asked.operand
+    if not isinstance(literal, str) or literal in (topic.action, topic.name):
+        # The topic's own texts meet others inside Polar, without a question: swapping them changes the topic.
+        return None
+    return twins.twin(literal)
 
 
-def literals(*roots: Node) -> Iterator[str]:
-    """Yield every text that the graphs compare with."""
+def texts(*roots: Node) -> Iterator[str]:
+    """Yield every text of the policy that the graphs speak of: what is compared with, and the keys of ``get``."""
     for inner in every(*roots):
         if isinstance(inner, Switch):
             yield from inner.branches
-        elif isinstance(inner, Test) and isinstance(inner.question.operand, str):
-            yield inner.question.operand
+            yield from _keys(inner.fact)
+        elif isinstance(inner, Test):
+            asked = inner.question
+            yield from (word for word in (asked.operand, asked.status) if isinstance(word, str))
+            for fact in asked.facts():
+                yield from _keys(fact)
+
+
+def _keys(fact: Fact) -> Iterator[str]:
+    if "get" in fact[-2:-1]:
+        yield fact[-1]
 
 
 def _no(asked: Question) -> bool:

@@ -47,6 +47,7 @@ class Mentions:
     action_travels: bool = False
     _places: dict[str, set[object]] = field(default_factory=lambda: defaultdict(set))
     _classes: dict[str, object] = field(default_factory=dict)
+    _folded: dict[str, set[object]] = field(default_factory=dict)
 
     def twin(self, text: str) -> object:
         """Return the class of ``text``: equal for texts that the policy treats alike, and for no others."""
@@ -55,6 +56,13 @@ class Mentions:
             places = self._places.get(text)
             known = self._classes[text] = frozenset(places) if places else text
         return known
+
+    def speaks_of(self, text: str, twins: object) -> bool:
+        """Whether ``text``, in a graph, is one of these twins, or one of them folded to lower case as roles are."""
+        if not self._folded:
+            for mentioned in self._places:
+                self._folded.setdefault(mentioned.lower(), set()).add(self.twin(mentioned))
+        return self.twin(text) == twins or twins in self._folded.get(text, ())
 
     def classes(self, texts: Iterable[str]) -> list[list[str]]:
         """Group ``texts`` into classes of twins, in a stable order."""
