@@ -51,6 +51,9 @@ PLAIN_TYPES = ("String", "Integer", "Float", "Boolean", "List", "Dictionary")
 #: Resource blocks define these; Polar gives them a meaning of their own.
 BLOCK_RULES = {"has_permission": 3, "has_role": 3, "has_relation": 3}
 
+#: No fact is further away: `property.image.owner` is two hops.
+MOST_HOPS = 4
+
 _ORDERINGS = ("<", "<=", ">", ">=")
 _ARITHMETIC = ("+", "-", "*", "/", "mod", "rem")
 _EQUALITIES = ("=", ":=", "==", "!=")
@@ -113,13 +116,12 @@ class _Checker:
     arities: Mapping[str, Mapping[int, Span]]
     complete: bool = True
     types: dict[str, str] = field(default_factory=dict)
-    lists: set[str] = field(default_factory=set)
 
     def statement(self, statement: Statement) -> Iterator[Problem]:
         terms = list(walk(statement))
         match statement:
             case Rule():
-                self._learn(statement, terms)
+                self._learn(statement)
                 if statement.name in ENTRY_POINTS:
                     yield from _entry_point(statement)
                 for parameter in statement.parameters:
@@ -141,7 +143,7 @@ class _Checker:
         for term in terms:
             yield from self._term(term)
 
-    def _learn(self, rule: Rule, terms: Iterable[Term]) -> None:
+    def _learn(self, rule: Rule) -> None:
         entry = ENTRY_POINTS.get(rule.name, ())
         for index, parameter in enumerate(rule.parameters):
             if isinstance(parameter.term, Variable):
@@ -149,12 +151,6 @@ class _Checker:
                     self.types[parameter.term.name] = parameter.specializer.name
                 elif index < len(entry) and len(entry[index]) == 1:
                     self.types[parameter.term.name] = entry[index][0]
-        for term in terms:
-            if isinstance(term, Operation) and term.operator in ("=", ":=") and len(term.operands) == 2:
-                left, right = term.operands
-                for one, other in ((left, right), (right, left)):
-                    if isinstance(one, Variable) and isinstance(other, List):
-                        self.lists.add(one.name)
 
     def _condition(self, term: Term) -> Iterator[Problem]:
         """Check a term that stands for a yes or a no by itself."""
@@ -203,6 +199,8 @@ class _Checker:
         base = self._type(dot.base)
         if base is not None and base != "" and base not in TYPES:
             return  # the unknown type is a problem of its own
+        if base == "" and isinstance(dot.base, Dot) and self._type(dot.base.base) == "":
+            return  # said of the word before already
         if base == "":
             yield _problem(
                 dot.attribute_span,
@@ -229,15 +227,17 @@ class _Checker:
             return
         yield from _arguments(attribute, word, dot)
 
-    def _type(self, term: Term) -> str | None:
+    def _type(self, term: Term, hops: int = 0) -> str | None:
         """Return the type of a term, None where it is not known, empty where it can have no attributes."""
+        if hops > MOST_HOPS:
+            return ""
         if isinstance(term, Variable):
             if term.name == CONTEXT and term.name not in self.types:
                 return "Context"
             known = self.types.get(term.name)
             return "" if known in PLAIN_TYPES else None if known == "Actor" else known
         if isinstance(term, Dot) and isinstance(term.attribute, str):
-            base = self._type(term.base)
+            base = self._type(term.base, hops + 1)
             words = TYPES.get(base, {}) if base else {"image": Word("image", Kind.OBJECT, "", target="Image")}
             word = words.get(term.attribute)
             return word.target if word else ""
@@ -261,7 +261,8 @@ class _Checker:
         operator, operands = operation.operator, operation.operands
         if operator in _REFUSED:
             yield _problem(operation.span, f"`{operator}` is not allowed in a policy", _REFUSED[operator])
-        elif operator == "in" and not self._is_list(operands[1]):
+        elif operator == "in" and not isinstance(operands[1], List):
+            # Polar looks for a text inside another by itself, without a question, and a name can be a stand-in.
             yield _problem(
                 operands[1].span,
                 "the right side of `in` must be a list written in place",
@@ -324,9 +325,6 @@ class _Checker:
         return isinstance(term, Dot) and (
             self._kind(term) in (Kind.NUMBER, Kind.ANY) or term.attribute in ("get", "value")
         )
-
-    def _is_list(self, term: Term) -> bool:
-        return isinstance(term, List) or (isinstance(term, Variable) and term.name in self.lists)
 
 
 def _types() -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -22,10 +23,12 @@ from protect.policy.policy import ByName, Graphs, Policy, Table
 from protect.policy.vocabulary import ACTION, NAME, RESOURCES, Fact
 from protect.values import Query
 
-#: How many questions may be answered while compiling, over all graphs, and for one: counted, so that the outcome is the
-#: same on every machine. An answer costs some 20 microseconds. What lies beyond grows on demand, with the same answers.
+#: How many questions may be answered while compiling, over all graphs, and for one. An answer costs some 20 microseconds. What lies beyond grows on demand, with the same answers.
 BUDGET = 100_000
 BUDGET_PER_GRAPH = 20_000
+
+#: After how many seconds the budget counts as used up, whatever is left of it: what one answer costs is Oso's affair.
+MOST_SECONDS = 10.0
 
 #: How many questions of paths found on demand are remembered, over all graphs.
 ROOM = 500_000
@@ -39,6 +42,13 @@ References = Mapping[str, Fact]
 
 def compile_policy(files: Sequence[tuple[str, str]], revision: str) -> Policy:
     """Compile ``(file name, text)`` pairs. Raises PolicyError, which lists every problem found."""
+    try:
+        return _compiled(files, revision)
+    except RecursionError:
+        raise PolicyError([Problem(files[0][0], 0, 0, "nested too deeply", "split the condition into rules")]) from None
+
+
+def _compiled(files: Sequence[tuple[str, str]], revision: str) -> Policy:
     statements, found = _parse(files)
     found += problems(statements, files[0][0], complete=not found)
     if found:
@@ -70,7 +80,9 @@ class _Compilation:
         self._heads = {name: [_head(rule) for rule in _rules(statements, name)] for name in ENTRY_POINTS}
         self._source = Source(dict(files), statements)
         self._builder = Builder()
-        self._budget = Budget(BUDGET)
+        deadline = time.monotonic() + MOST_SECONDS
+        self._over = lambda: time.monotonic() > deadline
+        self._budget = Budget(BUDGET, self._over)
         self._unexplored: dict[Leaf, Topic] = {}
         mentioned = self._mentions.names | self._mentions.actions | self._mentions.passed
         self._other_name = _unmentioned("\ue000name", mentioned)
@@ -168,12 +180,13 @@ class _Compilation:
         return Graphs(**found)
 
     def _explore(self, topic: Topic) -> Node:
-        allowance = Budget(min(BUDGET_PER_GRAPH, self._budget.left))
+        before = min(BUDGET_PER_GRAPH, self._budget.left)
+        allowance = Budget(before, self._over)
         try:
             node = self._interviewer.explore(topic, self._builder, allowance, self._mentions)
         except (OsoError, VocabularyError) as error:
             raise PolicyError([self._problem(error)]) from None
-        self._budget.left -= min(BUDGET_PER_GRAPH, self._budget.left) - max(0, allowance.left)
+        self._budget.spend(before - allowance.left)
         for inner in every(node):
             if isinstance(inner, Leaf) and not inner.explored:
                 self._unexplored[inner] = topic

@@ -106,7 +106,7 @@ class FactFacade:
             )
         if isinstance(other, FactFacade):
             return Of(other._fact)
-        if isinstance(other, str):
+        if type(other) is str:
             stands_for = self._interview.references.get(other)
             return Of(stands_for) if stands_for else other
         return other if isinstance(other, int | float) else None
@@ -139,6 +139,13 @@ class ObjectFacade:
     def __repr__(self) -> str:
         return ".".join(self._way)
 
+    def __eq__(self, other: object) -> bool:
+        # Each look at `property.image` makes a new facade of the one image.
+        return isinstance(other, ObjectFacade) and self._way == other._way
+
+    def __hash__(self) -> int:
+        return hash(self._way)
+
     def __getattr__(self, name: str) -> Any:
         word = TYPES[self.type_name].get(name)
         if word is None:
@@ -168,15 +175,15 @@ class ObjectFacade:
                 return lambda subject, status="accepted": self._shared(fact, subject, status)
             case _:
                 operator = Operator.HAS_FOLDED if word.folded else Operator.HAS
-                return lambda item: self._has(operator, fact, item)
+                return lambda item: self._has(name, operator, fact, item)
 
     def _key(self, key: object) -> str:
-        if not isinstance(key, str) or key in self._interview.references:
+        if type(key) is not str or key in self._interview.references:
             raise VocabularyError("`get` takes a name written in the policy, in double quotes", "get")
         return key
 
     def _matches(self, pattern: object) -> bool:
-        if not isinstance(pattern, str) or pattern in self._interview.references:
+        if type(pattern) is not str or pattern in self._interview.references:
             raise VocabularyError("`matches` takes a regular expression written in the policy", "matches")
         self._interview.name_was_read()
         try:
@@ -196,11 +203,12 @@ class ObjectFacade:
             )
         return self._interview.answer(question(Operator.SHARED, fact, Of(("subject", "tenant")), str(status)))
 
-    def _has(self, operator: Operator, fact: Fact, item: object) -> bool:
+    def _has(self, name: str, operator: Operator, fact: Fact, item: object) -> bool:
         if isinstance(item, FactFacade) and item._kind in (Kind.TEXT, Kind.ANY):
             return self._interview.answer(question(operator, fact, Of(item._fact)))
-        if not isinstance(item, str):
-            raise VocabularyError(f"`has_{fact[-1]}` takes text", fact[-1])
+        if type(item) is not str:
+            # A variable that has no value yet is text to Python, of a class of Oso's.
+            raise VocabularyError(f"`{name}` takes text", name, "give a variable its value before it is used here")
         stands_for = self._interview.references.get(item)
         if stands_for:
             return self._interview.answer(question(operator, fact, Of(stands_for)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from polar.predicate import Predicate
 from polar.query import Query as PolarQuery
 
 from protect.polar.facades import FACADES, FactFacade, ObjectFacade, VocabularyError, context, resource, subject
+from protect.policy.growth import renew_after_fork
 from protect.policy.graph import Builder, Node, Switch, Test, every
 from protect.policy.questions import Operator, Question, asker, same
 from protect.policy.vocabulary import CONTEXT, RESOURCES, TYPES, Fact, Scalar
@@ -39,7 +40,6 @@ _oso_lock = threading.RLock()
 
 
 def _new_lock() -> None:
-    # A server that forks while a policy is being compiled would leave its children a lock that nobody releases.
     global _oso_lock
     _oso_lock = threading.RLock()
 
@@ -81,21 +81,16 @@ class Twins(Protocol):
         """Whether a text in a graph is one of a class."""
 
 
-class TooLarge(Exception):
-    """The budget of answers is used up before a graph is complete."""
-
-
 class Budget:
-    """How many questions may still be answered while compiling. Counted, so that the outcome never depends on time."""
+    """How many questions may still be answered while compiling; none any more once ``over`` says so."""
 
-    def __init__(self, answers: int) -> None:
+    def __init__(self, answers: int, over: Callable[[], bool]) -> None:
         self.left = answers
+        self._over = over
 
     def spend(self, answers: int) -> None:
-        """Take from the budget; raises TooLarge when nothing is left."""
-        self.left -= answers
-        if self.left < 0:
-            raise TooLarge
+        """Take from the budget."""
+        self.left = 0 if self._over() else max(0, self.left - answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +162,7 @@ class Interviewer:
 
     def __init__(self, text: str) -> None:
         self.lock = threading.Lock()
+        renew_after_fork(self, "lock")
         self._references: Mapping[str, Fact] = {}
         self._literal_name = False
         #: Whether any path since this was last cleared depended on the property's name.
@@ -174,6 +170,8 @@ class Interviewer:
         self._known: dict[Question, bool] = {}
         self._equal: dict[Fact, Scalar] = {}
         self._asked: list[tuple[Question, bool]] = []
+        #: How often Polar has asked on this path, known answers and all: that is what time goes into.
+        self._answers = 0
         self._reply: Callable[[Question], bool] = _no
         self._mark = _Mark()
         self._oso = Oso()
@@ -214,6 +212,7 @@ class Interviewer:
 
     def answer(self, asked: Question) -> bool:
         """Answer from what this path already knows, else ask the one who explores."""
+        self._answers += 1
         known = self._known.get(asked)
         if known is not None:
             return known
@@ -239,6 +238,7 @@ class Interviewer:
         self._references = topic.references
         self._literal_name = topic.kind == "Property" and topic.name not in topic.references
         self._known, self._equal, self._asked = {}, {}, []
+        self._answers = 0
         self._reply = reply or _no
         self._mark.rule = None
         for asked, answer in given:
@@ -277,24 +277,25 @@ class Interviewer:
         budget: Budget,
         twins: Twins,
     ) -> Node:
-        try:
-            budget.spend(len(given) + topic.cost())
-            path = self.path(topic, given)
-            budget.spend(len(path.asked) - len(given))
-        except TooLarge:
+        if budget.left == 0:
             return builder.unexplored(topic.key())
+        path = self.path(topic, given)
+        budget.spend(topic.cost() + self._answers)
         node: Node = builder.leaf(path.holds, path.rule)
         for start, stop in reversed(list(_runs(path.asked, len(given)))):
             cases: dict[str, Node] = {}
             explored: dict[object, Node] = {}
+            said = _said(path.asked[:start]) if stop - start > 1 else {}
             for index in range(start, stop):
                 asked, _ = path.asked[index]
                 group = _twins_of(asked, topic, twins)
-                yes = explored.get(group) if group is not None else None
+                # What the path has said of a text tells it from its twins: alike are those of which it said the same.
+                alike = (group, _notes(said, str(asked.operand)))
+                yes = explored.get(alike) if group is not None else None
                 if yes is None:
                     yes = self._explore(topic, (*path.asked[:index], (asked, True)), builder, budget, twins)
                     if group is not None and not any(twins.speaks_of(text, group) for text in texts(yes)):
-                        explored[group] = yes
+                        explored[alike] = yes
                 if stop - start == 1:
                     node = builder.test(asked, node, yes)
                 else:
@@ -337,6 +338,35 @@ def _twins_of(asked: Question, topic: Topic, twins: Twins) -> object:
     return twins.twin(literal)
 
 
+def _said(path: Sequence[tuple[Question, bool]]) -> dict[str, frozenset[object]]:
+    """Return what a path says of each text: its questions and answers, with a blank in place of the text.
+
+    Swapping two texts of which the same is said leaves the path as it is.
+    """
+    said: dict[str, set[object]] = {}
+    for asked, answer in path:
+        parts = [asked.operator, *asked.facts(), asked.operand if isinstance(asked.operand, str) else "", asked.status]
+        for word in _words(asked):
+            said.setdefault(word, set()).add((str(_blanked(parts, word)), answer))
+    return {word: frozenset(notes) for word, notes in said.items()}
+
+
+def _blanked(parts: Iterable[object], word: str) -> list[object]:
+    return [[*_blanked(part, word)] if isinstance(part, tuple) else ("*",) if part == word else part for part in parts]
+
+
+def _notes(said: Mapping[str, frozenset[object]], text: str) -> frozenset[object]:
+    # A role is asked for in lower case, by whatever spelling the policy has.
+    nothing: frozenset[object] = frozenset()
+    return said.get(text, nothing) | said.get(text.lower(), nothing)
+
+
+def _words(asked: Question) -> Iterator[str]:
+    yield from (word for word in (asked.operand, asked.status) if isinstance(word, str))
+    for fact in asked.facts():
+        yield from _keys(fact)
+
+
 def texts(*roots: Node) -> Iterator[str]:
     """Yield every text of the policy that the graphs speak of: what is compared with, and the keys of ``get``."""
     for inner in every(*roots):
@@ -344,10 +374,7 @@ def texts(*roots: Node) -> Iterator[str]:
             yield from inner.branches
             yield from _keys(inner.fact)
         elif isinstance(inner, Test):
-            asked = inner.question
-            yield from (word for word in (asked.operand, asked.status) if isinstance(word, str))
-            for fact in asked.facts():
-                yield from _keys(fact)
+            yield from _words(inner.question)
 
 
 def _keys(fact: Fact) -> Iterator[str]:

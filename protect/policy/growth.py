@@ -6,13 +6,31 @@ the bound the answers stay the same, only slower. Both are counted.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from protect.policy.graph import Leaf
 from protect.policy.questions import Question, asker
 from protect.values import Query
+
+
+_renewed: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
+
+
+def renew_after_fork(owner: object, attribute: str) -> None:
+    """Give ``owner`` a new lock in every forked child: nobody there would release one that was held."""
+    _renewed[owner] = attribute
+
+
+def _renew() -> None:
+    for owner, attribute in list(_renewed.items()):
+        setattr(owner, attribute, threading.Lock())
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 @dataclass(slots=True)
@@ -42,6 +60,7 @@ class PathTree:
         self._ask = ask
         self._counts = counts
         self._lock = threading.Lock()
+        renew_after_fork(self, "_lock")
         self._root: list[_Fork | Leaf | None] = [None]
 
     def leaf(self, query: Query) -> Leaf:
