@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from protect.enforcement import Entry, Outcome, Protect
 from protect.identity import keystone
+from protect.loading import Protection
 from protect.reload import Reloader
 from protect.settings import DecisionLog, Settings
 
@@ -28,7 +29,8 @@ def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callabl
     Raises ConfigError for a bad option and PolicyError, with every problem, for a bad policy.
     """
     settings = Settings.from_paste(global_conf, local_conf)
-    reloader = Reloader(settings.policy, settings.reload)
+    protection = Protection(settings.protection_format, settings.policy_rules)
+    reloader = Reloader(settings.policy, settings.reload, protection=protection)
     reloader.start()
     sink = decision_sink(settings.decision_log)
 

@@ -12,29 +12,53 @@ from protect.errors import PolicyError, Problem
 from protect.locate import shipped_rules
 from protect.policy.policy import Policy
 from protect.policy.saved import is_saved, read_saved
+from protect.protections.checks import RuleBook
+from protect.protections.graphs import Protections
+from protect.protections.sections import Format, Reader
 
 log = logging.getLogger("protect.policy")
 
 
+PROTECTION = ".conf"
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """How protection files are read: ``format`` is ``roles`` or ``policies``, ``rules`` the path of a policy.yaml."""
+
+    format: str = Format.ROLES
+    rules: str | None = None
+
+
+BY_ROLES = Protection()
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The files of a policy as they were read at one moment. ``missing`` are paths that do not exist."""
+    """The files of a policy as they were read at one moment. ``missing`` are paths that do not exist.
+
+    ``format`` is how the protection files among them are meant, ``rules`` the file of rules that those refer to.
+    """
 
     files: tuple[tuple[str, bytes], ...]
     missing: tuple[str, ...] = ()
+    format: Format = Format.ROLES
+    rules: tuple[str, bytes] | None = None
 
     def revision(self) -> str:
         """Return the hash of all that was read: 16 hexadecimal digits."""
         digest = hashlib.sha256()
-        for name, data in self.files:
+        for name, data in (*self.files, *([self.rules] if self.rules else [])):
             digest.update(f"{Path(name).name}\0{len(data)}\0".encode())
             digest.update(data)
+        if self.format is not Format.ROLES:
+            digest.update(self.format.encode())
         return digest.hexdigest()[:16]
 
 
-def load(paths: Iterable[str] | None = None) -> Policy:
+def load(paths: Iterable[str] | None = None, protection: Protection = BY_ROLES) -> Policy:
     """See ``Policy.load``."""
-    return load_sources(read(paths))
+    return load_sources(read(paths, protection))
 
 
 def load_sources(sources: Sources) -> Policy:
@@ -52,11 +76,14 @@ def load_sources(sources: Sources) -> Policy:
     return compile_sources(sources if sources.files else read())
 
 
-def read(paths: Iterable[str] | None = None) -> Sources:
+def read(paths: Iterable[str] | None = None, protection: Protection = BY_ROLES) -> Sources:
     """Read the files of ``paths``; of a directory, the ``.polar`` files directly in it, in order of their names.
 
     Raises PolicyError for a file that cannot be read or whose kind is not known.
     """
+    if protection.format not in list(Format):
+        help = f"accepted: {', '.join(Format)}"
+        raise PolicyError([Problem("protection_format", 0, 0, f"`{protection.format}` is not accepted", help)])
     wanted = [Path(path) for path in paths or ()] or [shipped_rules()]
     files: list[tuple[str, bytes]] = []
     missing: list[str] = []
@@ -74,9 +101,20 @@ def read(paths: Iterable[str] | None = None) -> Sources:
             found.append(
                 Problem(str(path), 0, 0, f"cannot be read: {error.strerror}", "give the service's user access")
             )
+    rules = _rules(protection.rules, found)
     if found:
         raise PolicyError(found)
-    return Sources(tuple(files), tuple(missing))
+    return Sources(tuple(files), tuple(missing), Format(protection.format), rules)
+
+
+def _rules(path: str | None, found: list[Problem]) -> tuple[str, bytes] | None:
+    if path is None:
+        return None
+    try:
+        return path, Path(path).read_bytes()
+    except OSError as error:
+        found.append(Problem(path, 0, 0, f"the policy rules cannot be read: {error.strerror}", "correct the path"))
+        return None
 
 
 def compile_sources(sources: Sources) -> Policy:
@@ -92,18 +130,67 @@ def compile_sources(sources: Sources) -> Policy:
     texts = [(name, _text(name, data, found)) for name, data in sources.files]
     if found:
         raise PolicyError(found)
-    _check_oso(sources.files)
+    polar = [(name, text) for name, text in texts if not name.endswith(PROTECTION)]
+    files = [(name, text) for name, text in texts if name.endswith(PROTECTION)]
+    if not files:
+        return _polar(polar, sources.revision())
+    protections, warnings = _protections(files, polar, sources)
+    for warning in warnings:
+        log.warning("%s", warning)
+    if not polar:
+        return protections.alone(sources.revision(), warnings)
+    return protections.narrow(_polar(polar, sources.revision()), sources.revision(), warnings)
+
+
+def _polar(texts: Sequence[tuple[str, str]], revision: str) -> Policy:
+    _check_oso(texts)
     from protect.polar.compiler import compile_policy
 
-    return compile_policy(texts, sources.revision())
+    return compile_policy(texts, revision)
+
+
+def _protections(
+    files: Sequence[tuple[str, str]], polar: Sequence[tuple[str, str]], sources: Sources
+) -> tuple[Protections, list[str]]:
+    """Return what the protection files say, and the warnings. Raises PolicyError with every problem of all files."""
+    found: list[Problem] = []
+    reader = Reader()
+    if sources.format is Format.POLICIES:
+        name, data = sources.rules or ("", b"")
+        try:
+            reader = Reader(RuleBook(_decoded(name, data, found), name).condition)
+        except PolicyError as error:
+            found += error.problems
+    for name, text in files:
+        reader.read(text, name)
+    found += reader.problems
+    if found:
+        if polar:
+            try:
+                _polar(polar, sources.revision())
+            except PolicyError as error:
+                found += error.problems
+        raise PolicyError(found)
+    warnings = [str(warning).replace("\n    help: ", "; ") for warning in reader.warnings]
+    return Protections(reader.sections, [name for name, _ in files]), warnings
 
 
 def _text(name: str, data: bytes, found: list[Problem]) -> str:
-    if not name.endswith(".polar"):
+    if not name.endswith((".polar", PROTECTION)):
         found.append(
-            Problem(name, 0, 0, "not a kind of policy file that is known here", "accepted: `.polar`, a saved policy")
+            Problem(
+                name,
+                0,
+                0,
+                "not a kind of policy file that is known here",
+                "accepted: `.polar`, Glance's property protections as `.conf`, a saved policy",
+            )
         )
         return ""
+    return _decoded(name, data, found)
+
+
+def _decoded(name: str, data: bytes, found: list[Problem]) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -113,7 +200,7 @@ def _text(name: str, data: bytes, found: list[Problem]) -> str:
         return ""
 
 
-def _check_oso(files: Sequence[tuple[str, bytes]]) -> None:
+def _check_oso(files: Sequence[tuple[str, str]]) -> None:
     try:
         import oso  # noqa: F401
     except ImportError:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from protect.errors import PolicyError, Problem
-from protect.loading import load_sources, read
+from protect.loading import BY_ROLES, Protection, load_sources, read
 from protect.policy.policy import Policy
 
 log = logging.getLogger("protect.policy")
@@ -39,15 +39,26 @@ class Reloader:
     in force; ``trouble`` says so until a good one comes.
     """
 
-    def __init__(self, paths: Sequence[str] | None = None, seconds: float = 0, *, timer: Clock = time.time) -> None:
-        """Load now: raises PolicyError. ``seconds`` between looks at the files; 0 never looks again."""
+    def __init__(
+        self,
+        paths: Sequence[str] | None = None,
+        seconds: float = 0,
+        *,
+        protection: Protection = BY_ROLES,
+        timer: Clock = time.time,
+    ) -> None:
+        """Load now: raises PolicyError. ``seconds`` between looks at the files; 0 never looks again.
+
+        ``protection`` is how protection files are read; the file of rules that it names is looked at as well.
+        """
         self._paths = tuple(paths or ())
+        self._protection = protection
         self._seconds = seconds
         self._timer = timer
         self._stop = threading.Event()
         self._looking = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._good = self._seen = read(self._paths)
+        self._good = self._seen = read(self._paths, protection)
         self._settled = True
         self.policy: Policy = load_sources(self._good)
         self.loaded = timer()
@@ -86,14 +97,17 @@ class Reloader:
                 self._failed(str(error))
             except Exception as error:
                 log.exception("looking at the policy files failed")
+                self._settled = False  # nothing is wrong with the files: try them again at the next look
                 self._failed(f"internal error: {type(error).__name__}")
             return self.policy is not before
 
     def _look(self) -> None:
-        sources = read(self._paths)
+        sources = read(self._paths, self._protection)
         if sources != self._seen:
             self._seen, self._settled = sources, False
             return
+        if sources == self._good:
+            self.trouble = None  # whatever kept us from reading them is over
         if self._settled:
             return
         self._settled = True
@@ -102,6 +116,8 @@ class Reloader:
             # At start a missing file means the shipped rules; later it is somebody's half-done change.
             raise PolicyError(Problem(path, 0, 0, "is gone", "put it back") for path in gone)
         if sources != self._good:
+            for name in sorted({name for name, _ in self._good.files} - {name for name, _ in sources.files}):
+                log.warning("policy file `%s` is no longer there: its rules no longer hold", name)
             self.policy = load_sources(sources)
             self._good = sources
             self.loaded = self._timer()

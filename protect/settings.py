@@ -43,7 +43,9 @@ class _Identity(StrEnum):
     JWT = "jwt"
 
 
-class _Format(StrEnum):
+class ProtectionFormat(StrEnum):
+    """What stands behind an operation of a protection file: roles, or the name of a policy rule."""
+
     ROLES = "roles"
     POLICIES = "policies"
 
@@ -51,13 +53,16 @@ class _Format(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The filter's options. ``policy``: paths, none for the shipped rules. ``reload``: seconds between looks at the
-    files, 0 for never. ``image_size_cap``: bytes, None for no cap."""
+    files, 0 for never. ``image_size_cap``: bytes, None for no cap. ``policy_rules``: the path of the ``policy.yaml``
+    that protection files in the format ``policies`` refer to."""
 
     policy: tuple[str, ...] = ()
     mode: Mode = Mode.ENFORCE
     reload: float = DEFAULT_RELOAD
     image_size_cap: int | None = None
     decision_log: DecisionLog = DecisionLog.DENIED
+    protection_format: ProtectionFormat = ProtectionFormat.ROLES
+    policy_rules: str | None = None
 
     @classmethod
     def from_paste(cls, global_conf: Mapping[str, str], local_conf: Mapping[str, str]) -> Settings:
@@ -72,6 +77,8 @@ class Settings:
             reload=_seconds(local_conf.get("reload", str(DEFAULT_RELOAD))),
             image_size_cap=_cap(local_conf.get("image_size_cap", "")),
             decision_log=_choice(local_conf, "decision_log", DecisionLog.DENIED),
+            protection_format=_choice(local_conf, "protection_format", ProtectionFormat.ROLES),
+            policy_rules=_rules(local_conf),
         )
 
 
@@ -100,11 +107,6 @@ def _check_available(conf: Mapping[str, str]) -> None:
         _not_available("api", api, "glance")
     if _choice(conf, "identity", _Identity.KEYSTONE) is not _Identity.KEYSTONE:
         _not_available("identity", "jwt", "keystone")
-    if "protection_format" in conf:
-        _choice(conf, "protection_format", _Format.ROLES)
-        raise ConfigError("not available in this version: `protection_format`; leave it out")
-    if "policy_rules" in conf:
-        raise ConfigError("not available in this version: `policy_rules`; leave it out")
 
 
 def _not_available(option: str, value: str, accepted: str) -> NoReturn:
@@ -113,15 +115,20 @@ def _not_available(option: str, value: str, accepted: str) -> NoReturn:
 
 def _paths(value: str) -> tuple[str, ...]:
     try:
-        paths = tuple(shlex.split(value))
+        return tuple(shlex.split(value))
     except ValueError as error:
         raise ConfigError(
             f"`policy = {value}` cannot be split into paths: {str(error).lower()}; quote a path that has spaces"
         ) from None
-    for path in paths:
-        if path.lower().endswith(".conf"):
-            raise ConfigError(f"not available in this version: `policy = {path}`; accepted: `.polar` files")
-    return paths
+
+
+def _rules(conf: Mapping[str, str]) -> str | None:
+    path = conf.get("policy_rules", "").strip()
+    if path and _choice(conf, "protection_format", ProtectionFormat.ROLES) is not ProtectionFormat.POLICIES:
+        raise ConfigError(
+            f"`policy_rules = {path}` is read for `protection_format = policies` only; set both, or leave it out"
+        )
+    return path or None
 
 
 def _choice(conf: Mapping[str, str], name: str, default: Choice) -> Choice:

@@ -14,8 +14,9 @@ NOTHING: Mapping[str, object] = MappingProxyType({})
 class Subject:
     """Who asks. Roles are folded to lower case here, so that they compare without case everywhere.
 
-    ``tenant`` is Keystone's project; None for an unscoped token. ``service_roles`` are the roles of the trusted service
-    that passes the request on, never mixed with the user's own. ``claims`` are any other facts, for ``subject.get``.
+    ``tenant`` is Keystone's project; None for an unscoped token. ``domain`` is the user's own. ``service_roles`` are
+    the roles of the trusted service that passes the request on, never mixed with the user's. ``claims`` are any other
+    facts, for ``subject.get``.
     """
 
     id: str | None = None
@@ -28,6 +29,8 @@ class Subject:
     claims: Mapping[str, object] = field(default_factory=lambda: NOTHING)
 
     def __post_init__(self) -> None:
+        if isinstance(self.roles, str) or isinstance(self.service_roles, str):
+            raise TypeError("roles are a set of text, not one text")
         object.__setattr__(self, "roles", frozenset(role.lower() for role in self.roles))
         object.__setattr__(self, "service_roles", frozenset(role.lower() for role in self.service_roles))
 
@@ -62,13 +65,17 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One custom property of an image. ``value`` is the new value on a write, the stored one on a read."""
+    """One property of an image. ``value`` is the new value on a write, the stored one on a read.
+
+    ``core`` tells an attribute of the API's image schema (``name``, ``owner``, ``tags``, …) from a custom property.
+    """
 
     kind: ClassVar[str] = "Property"
 
     name: str
     image: Image
     value: object = None
+    core: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ class PlainImage:
 class PlainProperty:
     def __init__(self, item: Property) -> None:
         self.name, self.value, self.image = item.name, Json(item.value), PlainImage(item.image)
+        self.core = item.core
 
     def matches(self, pattern: str) -> bool:
         return re2.search(pattern, self.name) is not None

@@ -15,7 +15,7 @@ from webob import Request
 from protect.enforcement import Entry, Mode, Outcome
 from protect.errors import ConfigError, PolicyError
 from protect.factories import decision_sink, filter_factory
-from protect.settings import OPTIONS, DecisionLog, Settings
+from protect.settings import OPTIONS, DecisionLog, ProtectionFormat, Settings
 from tests.image_api import ID, ImageApi, image
 
 NAMES = "policy, policy_rules, protection_format, api, identity, mode, reload, image_size_cap, decision_log"
@@ -39,7 +39,17 @@ def test_every_option_is_read() -> None:
         reload="0.5",
         image_size_cap="1073741824",
         decision_log="all",
-    ) == Settings(("/etc/a.polar", "/etc/with space"), Mode.SHADOW, 0.5, 2**30, DecisionLog.ALL)
+        protection_format="policies",
+        policy_rules=" /etc/policy.yaml",
+    ) == Settings(
+        ("/etc/a.polar", "/etc/with space"),
+        Mode.SHADOW,
+        0.5,
+        2**30,
+        DecisionLog.ALL,
+        ProtectionFormat.POLICIES,
+        "/etc/policy.yaml",
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,12 +95,6 @@ def test_every_option_is_read() -> None:
             id="half-a-quote",
         ),
         pytest.param(
-            "policy",
-            "/etc/property-protections.conf",
-            "not available in this version: `policy = /etc/property-protections.conf`; accepted: `.polar` files",
-            id="a-protection-file",
-        ),
-        pytest.param(
             "identity",
             "jwt",
             "not available in this version: `identity = jwt`; accepted: keystone",
@@ -101,13 +105,10 @@ def test_every_option_is_read() -> None:
         ),
         pytest.param("api", "map.yaml", "not available in this version: `api = map.yaml`; accepted: glance", id="api"),
         pytest.param(
-            "policy_rules", "x", "not available in this version: `policy_rules`; leave it out", id="policy-rules"
-        ),
-        pytest.param(
-            "protection_format",
-            "roles",
-            "not available in this version: `protection_format`; leave it out",
-            id="protection-format",
+            "policy_rules",
+            "x",
+            "`policy_rules = x` is read for `protection_format = policies` only; set both, or leave it out",
+            id="policy-rules-that-nobody-reads",
         ),
         pytest.param(
             "protection_format",

@@ -98,6 +98,7 @@ def atoms(draw: Callable, kind: str, bound: tuple[str, ...]) -> str:
             st.sampled_from(("^hw_", "a|b", "(?i)A", ".")).map(lambda pattern: f'r.matches("{pattern}")'),
             scalar.map(lambda value: f"r.value = {value}"),
             st.just("r.value > 1"),
+            st.sampled_from(("r.core", "not r.core", "r.core = true", "r.core = s.authenticated")),
             st.sampled_from(("r.value = s.tenant", "r.name = s.tenant", "r.name = r.image.name", "s.has_role(r.name)")),
             st.sampled_from(("r.image.has_tag(r.name)", "r.image.has_property(r.name)", "n = r.name and n = s.id")),
         ]
@@ -221,7 +222,11 @@ attributes = st.dictionaries(st.just("p"), value)
 resources = {
     "Image": images,
     "Property": st.builds(
-        Property, name=st.sampled_from((*TEXTS, "z", "other", "read", "go")), image=images, value=value
+        Property,
+        name=st.sampled_from((*TEXTS, "z", "other", "read", "go")),
+        image=images,
+        value=value,
+        core=st.booleans(),
     ),
     "Member": st.builds(Member, tenant=maybe, image=images, status=maybe),
     "Location": st.builds(Location, image=images, url=maybe, scheme=maybe, attributes=attributes),

@@ -58,12 +58,16 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protect.polar.terms",
     ),
     "protect.polar": ("protect.errors", "protect.values", "protect.policy"),
+    # Protection files become graphs without Polar.
+    "protect.protections": ("protect.errors", "protect.values", "protect.policy"),
+    "protect.protections.ini": ("protect.errors",),
     "protect.loading": (
         "protect.errors",
         "protect.values",
         "protect.locate",
         "protect.policy",
         "protect.polar",
+        "protect.protections",
     ),
     "protect.reload": (
         "protect.errors",
@@ -86,8 +90,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protect.upstream",
     ),
     "protect.settings": ("protect.errors", "protect.values", "protect.decisions", "protect.enforcement"),
+    # An operator's pipeline file, as text.
+    "protect.paste_ini": ("protect.errors", "protect.settings"),
     # The top: puts everything together.
     "protect.factories": ("protect",),
+    "protect.cli": ("protect",),
 }
 
 # Packages that only the named parts may import. Oso is the compiler; nothing at run time needs it.

@@ -23,7 +23,8 @@ from protect.policy.policy import ByName, Graphs, Policy, Table
 from protect.policy.vocabulary import ACTION, NAME, RESOURCES, Fact
 from protect.values import Query
 
-#: How many questions may be answered while compiling, over all graphs, and for one. An answer costs some 20 microseconds. What lies beyond grows on demand, with the same answers.
+#: How many questions may be answered while compiling, over all graphs, and for one. An answer costs some 20
+#: microseconds. What lies beyond grows on demand, with the same answers.
 BUDGET = 100_000
 BUDGET_PER_GRAPH = 20_000
 

@@ -20,8 +20,8 @@ from polar.predicate import Predicate
 from polar.query import Query as PolarQuery
 
 from protect.polar.facades import FACADES, FactFacade, ObjectFacade, VocabularyError, context, resource, subject
-from protect.policy.growth import renew_after_fork
 from protect.policy.graph import Builder, Node, Switch, Test, every
+from protect.policy.growth import renew_after_fork
 from protect.policy.questions import Operator, Question, asker, same
 from protect.policy.vocabulary import CONTEXT, RESOURCES, TYPES, Fact, Scalar
 from protect.values import Query

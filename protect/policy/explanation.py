@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from protect.policy.graph import NO, Leaf, Node, Switch, Test, every
-from protect.policy.questions import Question
+from protect.policy.questions import Operator
 from protect.policy.vocabulary import phrase
 from protect.values import Decision, Explanation, Nearest, Query, Rule, Step
 
@@ -60,7 +60,7 @@ def _steps(node: Node, query: Query, kind: str) -> Iterator[Step]:
 class _Way:
     """A way from a node to a leaf that holds: what would have to be otherwise, first condition first."""
 
-    changes: tuple[tuple[Question, bool], ...]
+    changes: tuple[Step, ...]
     rule: int | None
 
 
@@ -72,7 +72,7 @@ def _nearest(root: Node, query: Query, rules: Sequence[Rule], kind: str) -> Iter
             ways[id(node)] = {node.rule: _Way((), node.rule)} if node.holds else {}
             continue
         best: dict[int | None, _Way] = {}
-        for branch, change in _branches(node, query):
+        for branch, change in _branches(node, query, kind):
             for rule, way in ways[id(branch)].items():
                 changes = (*change, *way.changes)
                 if rule not in best or len(changes) < len(best[rule].changes):
@@ -80,21 +80,23 @@ def _nearest(root: Node, query: Query, rules: Sequence[Rule], kind: str) -> Iter
         ways[id(node)] = best
     nearest = sorted(ways[id(root)].values(), key=lambda way: (len(way.changes), way.rule or 0))
     for way in nearest[:NEAREST]:
-        needed = tuple(Step(asked.phrase(kind), answer) for asked, answer in way.changes)
-        yield Nearest(rules[way.rule] if way.rule is not None else None, needed)
+        yield Nearest(rules[way.rule] if way.rule is not None else None, way.changes)
 
 
-def _branches(node: Test | Switch, query: Query) -> Iterator[tuple[Node, tuple[tuple[Question, bool], ...]]]:
+def _branches(node: Test | Switch, query: Query, kind: str) -> Iterator[tuple[Node, tuple[Step, ...]]]:
     """Yield each branch with the answers that would have to change for the query to take it."""
     actual: Any = node.ask(query)
     if isinstance(node, Test):
         for answer, branch in enumerate(node.branches):
-            yield branch, () if bool(answer) == bool(actual) else ((node.question, bool(answer)),)
+            if node.question.operator is Operator.SEARCHES and bool(answer) != bool(actual):
+                continue  # another name is no advice: it would be another section of the file
+            yield branch, () if bool(answer) == bool(actual) else (Step(node.question.phrase(kind), bool(answer)),)
         return
     taken = node.branches[actual]
     yield taken, ()
     for literal, branch in node.branches.items():
         if branch is not taken:
-            yield branch, ((node.question(literal), True),)
+            yield branch, (Step(node.question(literal).phrase(kind), True),)
     if node.branches.otherwise is not taken:
-        yield node.branches.otherwise, ((node.question(str(actual)), False),)
+        # What the value is now is not said: it may be one that the reader of an explanation must not see.
+        yield node.branches.otherwise, (Step(f"{phrase(node.fact, kind)} has another value", True),)

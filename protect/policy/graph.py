@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from protect.policy.questions import Operator, Question, asker
-from protect.policy.vocabulary import NAME, VALUE, Fact, reader, subject_only
+from protect.policy.vocabulary import CORE, NAME, VALUE, Fact, reader, subject_only
 from protect.values import Query
 
 
@@ -147,7 +147,7 @@ def differs_by_property(*roots: Node) -> bool:
     """Whether two properties of one image can end differently in these graphs, once their names are known."""
     if any(isinstance(node, Leaf) and not node.explored for node in every(*roots)):
         return True
-    return any(fact in (NAME, VALUE) for fact in facts(*roots))
+    return any(fact in (NAME, VALUE, CORE) for fact in facts(*roots))
 
 
 class Builder:

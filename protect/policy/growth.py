@@ -16,7 +16,6 @@ from protect.policy.graph import Leaf
 from protect.policy.questions import Question, asker
 from protect.values import Query
 
-
 _renewed: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
+from protect.decisions import Foresight
 from protect.policy.explanation import explain
 from protect.policy.graph import NO, Leaf, Node, differs_by_property, every, walk, walk_subject
 from protect.policy.growth import Counts, PathTree
@@ -64,12 +65,16 @@ class ByName:
 
 @dataclass(slots=True)
 class Table:
-    """All graphs of a policy, by type of resource and action; ``other`` is for actions that it does not mention."""
+    """All graphs of a policy, by type of resource and action; ``other`` is for actions that it does not mention.
+
+    ``leaves_actions``: the policy is about properties alone. What it allows without a rule is left to the API behind.
+    """
 
     actions: dict[tuple[str, str], Graphs] = field(default_factory=dict)
     other: dict[str, Graphs] = field(default_factory=dict)
     properties: dict[str, ByName] = field(default_factory=dict)
     other_properties: ByName = field(default_factory=lambda: ByName(Graphs()))
+    leaves_actions: bool = False
 
     def all(self) -> Iterator[tuple[str, Graphs]]:
         """Yield every entry with the type of resource that it is about."""
@@ -102,21 +107,29 @@ class Policy:
         self.warnings = tuple(warnings)
         self.errors = 0
         self._denied: dict[tuple[str, str], Decision] = {}
+        self._unforbidden = Decision(True, "no rule forbids it", revision)
         #: By identity, which is safe: the nodes live as long as the table.
         self._by_property: dict[int, bool] = {}
         self._settle()
 
     @classmethod
-    def load(cls, paths: Iterable[str] | None = None) -> Policy:
-        """Load ``.polar`` files, directories of them, or one saved policy; without ``paths``, the shipped rules.
+    def load(
+        cls, paths: Iterable[str] | None = None, *, protection_format: str = "roles", policy_rules: str | None = None
+    ) -> Policy:
+        """Load ``.polar`` files, directories of them, Glance's protection files, or one saved policy; without
+        ``paths``, the shipped rules.
+
+        ``.conf`` files are read one after the other, as if they were one. Alone they decide on properties only;
+        beside ``.polar`` files they narrow what those allow. ``protection_format`` is ``roles`` or ``policies``;
+        ``policy_rules`` is the path of the ``policy.yaml`` that the latter refers to.
 
         Raises PolicyError, which lists every problem found. Where none of the paths exists, the shipped rules are
         loaded, with a warning; where only some do, that is a problem.
         """
         # Only loading needs the compiler, and with it Oso: a saved policy is loaded and decides without either.
-        from protect.loading import load
+        from protect.loading import Protection, load
 
-        return load(paths)
+        return load(paths, Protection(protection_format, policy_rules))
 
     def decide(self, query: Query) -> Decision:
         """Answer one query. Never raises: what cannot be evaluated is denied, counted and logged."""
@@ -129,12 +142,24 @@ class Policy:
             leaf = self._leaf(graphs.allow, query)
             if leaf.holds:
                 return leaf.decision  # type: ignore[no-any-return]
-            return self._refusal(graphs, query, self._denial(query))
+            return self._refusal(graphs, query, self._denial(query) if leaf.decision is None else leaf.decision)
         except Exception as error:
-            # Broad on purpose: a fact that cannot be read must never be the reason for a yes.
-            self.errors += 1
-            log.warning("cannot evaluate the policy for `%s`: %s", query_action(query), type(error).__name__)
-            return Decision(False, "the policy could not be evaluated", self.revision, error=True)
+            return self._failed(query, error)
+
+    def forbidden(self, query: Query) -> Decision:
+        """Answer by the ``forbid`` rules alone: allowed where none of them holds. Never raises.
+
+        As in ``decide``, ``discard`` drops what is forbidden and nothing else.
+        """
+        try:
+            graphs = self._find(query)
+            if graphs.forbid is not NO:
+                leaf = self._leaf(graphs.forbid, query)
+                if leaf.holds:
+                    return self._refusal(graphs, query, leaf.decision)
+            return self._unforbidden
+        except Exception as error:
+            return self._failed(query, error)
 
     def explain(self, query: Query) -> Explanation:
         """Return the decision with the questions that led to it, and for a denial the rules that came nearest."""
@@ -153,6 +178,41 @@ class Policy:
         the remaining questions each. A property that cannot be evaluated is hidden.
         """
         return _Reader(self, subject, context).hidden
+
+    def foresee(
+        self, subject: Subject, context: Mapping[str, object], names: AbstractSet[str], *, core: bool = False
+    ) -> Foresight:
+        """Say which of the properties ``names`` the subject can read on no image, and which not on every image."""
+        always, sometimes = set(), set()
+        for name in names:
+            # No image: what is walked here asks about the subject, the circumstances and the name only.
+            query = Query(subject, "read", Property(name, None, core=core), context)  # type: ignore[arg-type]
+            graphs = self._find(query)
+            if core and graphs.forbid is NO:
+                continue
+            forbid, allow = self._ahead(graphs, query)
+            if _ends(forbid, holds=True) or (not core and _ends(allow, holds=False)):
+                always.add(name)
+            elif not (_ends(forbid, holds=False) and (core or _ends(allow, holds=True))):
+                sometimes.add(name)
+        return Foresight(frozenset(always), frozenset(sometimes))
+
+    def mentioned(self) -> AbstractSet[str]:
+        """Return the names of properties that the policy treats differently from one that it does not mention."""
+        return {name for by_name in self.table.properties.values() for name in by_name.names}
+
+    def _ahead(self, graphs: Graphs, query: Query) -> tuple[Any, Any]:
+        """Return how far the subject alone decides whether a property is readable."""
+        try:
+            return walk_subject(graphs.forbid, query), walk_subject(graphs.allow, query)
+        except Exception:
+            return graphs.forbid, graphs.allow
+
+    def _failed(self, query: Query, error: Exception) -> Decision:
+        # For any exception: a fact that cannot be read must never be the reason for a yes.
+        self.errors += 1
+        log.warning("cannot evaluate the policy for `%s`: %s", query_action(query), type(error).__name__)
+        return Decision(False, "the policy could not be evaluated", self.revision, error=True)
 
     def _find(self, query: Query) -> Graphs:
         resource = query.resource
@@ -199,10 +259,20 @@ class Policy:
     def settle(self, leaf: Leaf, entry: str) -> Leaf:
         """Give a leaf the decision that it stands for."""
         if leaf.holds and leaf.decision is None:
-            by = f" by {self.rules[leaf.rule]}" if leaf.rule is not None else " by a rule"
             words = {"allow": "allowed", "forbid": "forbidden", "discard": "dropped"}[entry]
-            leaf.decision = Decision(entry == "allow", words + by, self.revision, discard=entry == "discard")
+            leaf.decision = Decision(
+                entry == "allow", self._reason(words, leaf.rule), self.revision, discard=entry == "discard"
+            )
+        elif entry == "allow" and leaf.rule is not None and leaf.decision is None:
+            # Not every denial is for want of a rule: a section of a protection file names who may, and so refuses.
+            leaf.decision = Decision(False, self._reason("refused", leaf.rule), self.revision)
         return leaf
+
+    def _reason(self, words: str, rule: int | None) -> str:
+        if rule is None:
+            return "left to the API" if self.table.leaves_actions else f"{words} by a rule"
+        by = self.rules[rule]
+        return f"{words} by {by}" if by.line else f"{words} by {by.file}: {by.head}"
 
     def _settle(self) -> None:
         for index, entry in enumerate(("forbid", "allow", "discard")):
@@ -214,6 +284,11 @@ class Policy:
 def query_action(query: Query) -> str:
     """Return the action for a log line, whatever it is that was asked."""
     return str(getattr(query, "action", "?"))
+
+
+def _ends(node: Any, *, holds: bool) -> bool:
+    """Whether a walk has ended, and with this answer."""
+    return isinstance(node, Leaf) and node.explored and node.holds is holds
 
 
 @dataclass(slots=True)
@@ -271,12 +346,9 @@ class _Reader:
 
     def _meet(self, name: str) -> None:
         graphs = self._by_name.find("read", name)
-        try:
-            # No image: what is walked here asks about the subject, the circumstances and the name only.
-            query = self._query._replace(resource=Property(name, None))  # type: ignore[arg-type]
-            forbid, allow = walk_subject(graphs.forbid, query), walk_subject(graphs.allow, query)
-        except Exception:
-            forbid, allow = graphs.forbid, graphs.allow
+        # No image: what is walked here asks about the subject, the circumstances and the name only.
+        query = self._query._replace(resource=Property(name, None))  # type: ignore[arg-type]
+        forbid, allow = self._policy._ahead(graphs, query)
         self._known.add(name)
         if forbid is NO and isinstance(allow, Leaf) and allow.holds:
             self._clear.add(name)

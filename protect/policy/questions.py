@@ -9,7 +9,8 @@ from functools import lru_cache
 
 import re2
 
-from protect.policy.vocabulary import NAME, VALUE, Fact, Scalar, phrase, reader, subject_only
+from protect.policy.patterns import searcher
+from protect.policy.vocabulary import CORE, NAME, VALUE, Fact, Scalar, phrase, reader, subject_only
 from protect.values import Query
 
 Ask = Callable[[Query], bool]
@@ -28,6 +29,8 @@ class Operator(StrEnum):
     HAS_FOLDED = "has-folded"
     SHARED = "shared"
     MATCHES = "matches"
+    #: As ``MATCHES``, for a pattern that is written in Python's syntax and means what Python's ``re`` makes of it.
+    SEARCHES = "searches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,12 @@ class Question:
         return (self.fact, self.operand.fact) if isinstance(self.operand, Of) else (self.fact,)
 
     def about_subject(self) -> bool:
-        """Whether the answer is the same for every image of one request (property names aside)."""
-        return all(subject_only(fact) or fact == NAME for fact in self.facts())
+        """Whether the answer is the same for every image of one request (the property's name aside)."""
+        return all(subject_only(fact) or fact in (NAME, CORE) for fact in self.facts())
 
     def about_property(self) -> bool:
         """Whether the answer can differ between two properties of one image."""
-        return any(fact in (NAME, VALUE) for fact in self.facts())
+        return any(fact in (NAME, VALUE, CORE) for fact in self.facts())
 
     def phrase(self, kind: str = "Resource") -> str:
         """Say the question as the statement that a yes confirms."""
@@ -92,7 +95,7 @@ class Question:
                 return f"{fact} is at least {operand}"
             case Operator.SHARED:
                 return f"{owner} is shared with {operand} ({self.status})"
-            case Operator.MATCHES:
+            case Operator.MATCHES | Operator.SEARCHES:
                 return f"{fact} matches {operand}"
             case _:
                 thing = {"roles": "role", "service_roles": "service role", "tags": "tag", "properties": "property"}
@@ -125,15 +128,16 @@ def compiled(pattern: str) -> Callable[[str], object]:
 
 
 def matcher(pattern: str) -> Callable[[object], bool]:
-    """Return the function that says whether a value is text in which ``pattern`` is found.
-
-    The same names come back in image after image, and remembering is twenty times faster than searching.
-    """
+    """Return the function that says whether a value is text in which ``pattern`` is found."""
     search = compiled(pattern)
+    return _remembering(lambda text: search(text) is not None)
 
+
+def _remembering(search: Callable[[str], bool]) -> Callable[[object], bool]:
+    # The same names come back in image after image, and remembering is twenty times faster than searching.
     @lru_cache(maxsize=4096)
     def found(value: object) -> bool:
-        return isinstance(value, str) and search(value) is not None
+        return isinstance(value, str) and search(value)
 
     return found
 
@@ -162,6 +166,9 @@ def asker(question: Question) -> Ask:
     if question.operator is Operator.MATCHES:
         found = matcher(str(operand))
         return lambda query: found(read(query))
+    if question.operator is Operator.SEARCHES:
+        searched = _remembering(searcher(str(operand)))
+        return lambda query: searched(read(query))
     if question.operator is Operator.SHARED:
         status = question.status
         assert isinstance(operand, Of)

@@ -10,6 +10,7 @@ import re2
 
 from protect.errors import PolicyError, Problem
 from protect.policy.graph import Leaf, Node, Switch, Test, every
+from protect.policy.patterns import MALFORMED
 from protect.policy.policy import ByName, Graphs, Policy, Table
 from protect.policy.questions import Of, Operator, Question, question
 from protect.policy.vocabulary import Fact
@@ -52,6 +53,7 @@ def save(policy: Policy) -> bytes:
         "other": {kind: graphs(one) for kind, one in table.other.items()},
         "properties": {action: by_name(one) for action, one in table.properties.items()},
         "other_properties": by_name(table.other_properties),
+        "leaves_actions": table.leaves_actions,
     }
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -72,7 +74,9 @@ def read_saved(name: str, data: bytes) -> Policy:
     """Load what ``save`` wrote. Raises PolicyError for anything else."""
     try:
         return _policy(json.loads(data))
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, re2.error) as error:
+    except RecursionError:
+        raise PolicyError([Problem(name, 0, 0, "not a saved policy: nested too deeply")]) from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, re2.error, *MALFORMED) as error:
         problem = Problem(name, 0, 0, f"not a saved policy: {error}", "save it again from its sources")
         raise PolicyError([problem]) from None
 
@@ -97,6 +101,8 @@ def _policy(document: Mapping[str, Any]) -> Policy:
         other={str(kind): graphs(one) for kind, one in document["other"].items()},
         properties={str(action): by_name(one) for action, one in document["properties"].items()},
         other_properties=by_name(document["other_properties"]),
+        # Absent in what was saved before there was a choice.
+        leaves_actions=document.get("leaves_actions", False) is True,
     )
     rules = [Rule(str(file), int(line), str(head)) for file, line, head in document["rules"]]
     for node in nodes:
@@ -131,6 +137,8 @@ def _question(operator: str, fact: list[Any], operand: Any, status: str) -> Ques
         operand = Of(_fact(operand["fact"]))
     elif not isinstance(operand, str | int | float | None):
         raise ValueError("an operand is no text, number, or true or false")
+    if operator == Operator.SHARED and not isinstance(operand, Of):
+        raise ValueError("an image is shared with a fact")
     return question(Operator(operator), _fact(fact), operand, status)
 
 

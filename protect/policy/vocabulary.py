@@ -92,6 +92,7 @@ TYPES: Mapping[str, Mapping[str, Word]] = {
         "name": Word("name", Kind.TEXT, "property.name"),
         "value": Word("value", Kind.ANY, "property.value"),
         "matches": Word("name", Kind.TEXT, 'property.matches("^hw_")', Form.METHOD),
+        **_words("property", core=TRUTH),
         **_to_image("property"),
     },
     "Member": {**_words("member", tenant=TEXT, status=TEXT), **_to_image("member")},
@@ -121,6 +122,7 @@ SUBJECT: Fact = ("subject",)
 RESOURCE: Fact = ("resource",)
 NAME: Fact = ("resource", "name")
 VALUE: Fact = ("resource", "value")
+CORE: Fact = ("resource", "core")
 ACTION: Fact = ("action",)
 
 

@@ -1,4 +1,4 @@
-"""`decide` against oslo.policy's `enforce` and plain Oso, on Glance's `get_image` rule; and its growth with the names."""
+"""`decide` against oslo.policy and plain Oso on Glance's `get_image` rule, and its growth with the names."""
 
 from __future__ import annotations
 

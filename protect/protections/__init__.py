@@ -1,0 +1,1 @@
+"""Glance's property-protection files as decision graphs. Pure: text in, graphs out, and never Oso."""
