@@ -1,4 +1,4 @@
-# Custom properties of images: create, read, update, delete.
+# Properties of images: create, read, update, delete.
 #
 # `property.name` is its name, `property.value` its value, `property.image` the image that it belongs to.
 
@@ -68,6 +68,16 @@ may_write(subject, action, property) if
     action in ["update", "delete"] and
     not is_magic(property) and
     may_modify(subject, property.image);
+
+# --- attributes of the API ---
+#
+# Whoever may create or change an image may set its attributes (name, visibility, tags, …) as well, so these need no
+# `allow`; a `forbid` rule locks one. `property.core` is true for them.
+
+# An image that changes hands takes its properties along, and what they say of its old owner.
+forbid(subject: Subject, "update", property: Property) if
+    property.name = "owner" and
+    not image_admin(subject);
 
 # --- dropping instead of refusing ---
 #

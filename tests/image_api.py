@@ -38,6 +38,27 @@ def image(number: int = 1, **facts: Any) -> Document:
     return core | facts
 
 
+SCHEMA: Document = {
+    "name": "image",
+    "properties": {
+        "id": {"type": "string"},
+        "name": {"type": ["null", "string"]},
+        "owner": {"type": ["null", "string"]},
+        "size": {"type": ["null", "integer"], "readOnly": True},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "os_distro": {"type": "string", "is_base": False},
+        "kernel_id": {"type": ["null", "string"], "is_base": False},
+    },
+    "required": ["os_distro"],
+    "additionalProperties": {"type": "string"},
+}
+
+
+def collection(schema: Document) -> Document:
+    """Return the schema of a list."""
+    return {"name": "images", "properties": {"images": {"type": "array", "items": schema}, "first": {}, "schema": {}}}
+
+
 class ImageApi:
     """Answers as the API does, says nothing about who may, and remembers what reached it."""
 
@@ -70,6 +91,13 @@ class ImageApi:
             if document is None:
                 raise HTTPNotFound(f"No image found with ID {parts[1]}")
             return self._one(request, document, parts[2:])
+        if parts[:1] == ["schemas"]:
+            return _json(SCHEMA if parts[1] == "image" else collection(SCHEMA))
+        if parts[:1] == ["tasks"] and request.method == "GET":
+            task = {"id": parts[-1], "type": "import", "owner": "t1", "status": "success"}
+            return _json(task if parts[1:] else {"tasks": [task], "schema": "/v2/schemas/tasks"})
+        if parts == ["metadefs", "namespaces"] and request.method == "GET":
+            return _json({"namespaces": [{"namespace": "open", "owner": "t1"}, {"namespace": "secret", "owner": "t1"}]})
         return _json({})
 
     def _list(self, request: Request) -> Response:
@@ -94,6 +122,8 @@ class ImageApi:
             return self._file(request, document)
         if rest and rest[0] == "members":
             return self._members(request, document, rest[1:])
+        if rest == ["locations"] and request.method == "GET":
+            return _json(document.get("locations", []))
         if rest == ["tasks"]:
             return _json({"tasks": [{"id": "k1", "type": "import", "input": {"secret": "s3"}, "status": "success"}]})
         if rest:

@@ -90,5 +90,6 @@ def test_the_older_copies_of_headers_are_not_read() -> None:
     assert identify(older) == Subject()
 
 
-def test_the_domain_of_the_project_stands_in_for_the_users() -> None:
-    assert identify(CONFIRMED | {"HTTP_X_USER_DOMAIN_ID": None}).domain == "d2"
+def test_the_domain_is_the_users_and_never_the_projects() -> None:
+    assert identify(CONFIRMED | {"HTTP_X_USER_DOMAIN_ID": None}).domain is None
+    assert identify(CONFIRMED | {"HTTP_X_PROJECT_DOMAIN_ID": None}).domain == "d1"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, cast
 
 from webob import exc
 
-from protect.decisions import DecisionPoint, Hide
+from protect.decisions import DecisionPoint, Foresight, Hide
 from protect.enforcement.decision_log import Entry, Mode, Outcome
 from protect.enforcement.refusals import Refused, relayed
 from protect.glance import json_bodies, queries
+from protect.glance.attributes import CORE, HIDEABLE
 from protect.glance.documents import Document, StoredImage, as_image
 from protect.glance.routes import Match
 from protect.upstream.bodies import read_body
@@ -42,6 +43,7 @@ class Exchange:
     record: Callable[[Entry], None]
     context: dict[str, object]
     _hide: Hide | None = field(default=None)
+    _attributes: Foresight | None = field(default=None)
 
     # What was asked for
 
@@ -76,7 +78,7 @@ class Exchange:
 
     def decide(self, action: str, resource: AnyResource) -> Decision:
         """Answer one question, and log the answer."""
-        decision = self._quietly(action, resource)
+        decision = self.quietly(action, resource)
         self.log_decision(decision, action, resource)
         return decision
 
@@ -86,6 +88,13 @@ class Exchange:
         if not decision.allowed:
             message = f"You are not authorized to complete {action} action."
             raise self.refused(decision, message, action, about)
+
+    def forbidden(self, action: str, resource: AnyResource) -> Decision:
+        """Ask whether a rule forbids what needs no `allow` of its own, and log the answer."""
+        self.api.failure = None
+        decision = self.point.forbidden(Query(self.subject, action, resource, self.context))
+        self.log_decision(decision, action, resource)
+        return decision
 
     def refused(self, decision: Decision, message: str, action: str = "", about: AnyResource | None = None) -> Refused:
         """Return the refusal for a denial: 401 to those unknown, 404 where existence is secret, else 403."""
@@ -103,14 +112,30 @@ class Exchange:
             self._hide = self.point.hidden(self.subject, self.context)
         return self._hide(image, names) & names
 
-    def _quietly(self, action: str, resource: AnyResource) -> Decision:
+    def hidden_attributes(self) -> Foresight:
+        """Return the attributes of the API that the subject may read on no image, and those not on every one."""
+        if self._attributes is None:
+            self._attributes = self.point.foresee(self.subject, self.context, HIDEABLE, core=True)
+        return self._attributes
+
+    def why_hidden(self, image: Image, document: Document, names: Iterable[str]) -> dict[str, Decision]:
+        """Return for each of ``names``, which may not be read on ``image``, the decision that says so: for the log."""
+        return {name: self._reading(Property(name, image, document.get(name), core=name in CORE)) for name in names}
+
+    def quietly(self, action: str, resource: AnyResource) -> Decision:
+        """Answer one question. Whoever asks logs what comes of it."""
         self.api.failure = None
         return self.point.decide(Query(self.subject, action, resource, self.context))
+
+    def _reading(self, prop: Property) -> Decision:
+        if not prop.core:
+            return self.quietly("read", prop)
+        return self.point.forbidden(Query(self.subject, "read", prop, self.context))
 
     def _secret(self, denied: str, about: AnyResource) -> bool:
         """Tell whether the subject may not even know that ``about`` exists."""
         look = _LOOKS.get(about.kind)
-        return look is not None and (denied == look or not self._quietly(look, about).allowed)
+        return look is not None and (denied == look or not self.quietly(look, about).allowed)
 
     def _absent(self) -> str:
         image_id = self.match.names.get("image")
@@ -125,10 +150,13 @@ class Exchange:
         name = cast("Property", resource).name if kind == "Property" else None
         self._record(Outcome.of(decision), action, kind, getattr(about, "id", None), name, decision.reason)
 
-    def log_hidden(self, names: Iterable[str], image_id: str | None) -> None:
+    def log_hidden(self, hidden: Mapping[str, Decision | None], image_id: str | None) -> None:
         """Log properties that were hidden: once for each name, however many images had it."""
-        for name in sorted(names):
-            self._record(Outcome.DENIED, "read", "Property", image_id, name, "the property may not be read")
+        for name in sorted(hidden):
+            why = hidden[name]
+            outcome = Outcome.ERROR if why is not None and why.error else Outcome.DENIED
+            reason = "the property may not be read" if why is None or why.allowed else why.reason
+            self._record(outcome, "read", "Property", image_id, name, reason)
 
     def _record(self, outcome: Outcome, action: str, kind: str, id: str | None, name: str | None, reason: str) -> None:
         self.record(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from webob import exc
 
@@ -14,7 +14,7 @@ from protect.enforcement.decision_log import Entry, Mode
 from protect.enforcement.doors import DOORS
 from protect.enforcement.exchange import MAX_REQUEST_ID, Exchange
 from protect.enforcement.plan import Plan
-from protect.enforcement.refusals import response_to
+from protect.enforcement.refusals import response_to, without_counts
 from protect.enforcement.size_cap import capped
 from protect.errors import MalformedRequest
 from protect.glance import routes
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DISCARDED_HEADER = "X-Protect-Discarded"
 REVISION_HEADER = "X-Policy-Revision"
+MAX_DISCARDED = 2048  # characters; proxies answer 502 for headers that are too long, when the write is done
 
 
 class Protect:
@@ -104,15 +105,17 @@ class Protect:
         environ = exchange.environ
         extra = [(REVISION_HEADER, exchange.point.revision)]
         if plan.discarded:
-            extra.append((DISCARDED_HEADER, ", ".join(quote(name, safe="") for name in plan.discarded)))
+            extra.append((DISCARDED_HEADER, _listed(plan.discarded)))
         if plan.answer is not None:
             return plan.answer.with_headers(extra)
         if plan.body is not None:
             forwarding.replace_body(environ, plan.body, plan.content_type)
+        if plan.query is not None:
+            forwarding.replace_query(environ, plan.query)
         if plan.edit is not None:
             forwarding.ask_for_plain(environ)
             answer = collect(self._app, environ)
-            return (plan.edit(answer) if answer.succeeded else answer).with_headers(extra)
+            return (plan.edit(answer) if answer.succeeded else without_counts(answer)).with_headers(extra)
         app = self._app
         if plan.capped and self._image_size_cap is not None:
             app = capped(app, environ, self._image_size_cap)
@@ -131,14 +134,28 @@ def _match(environ: WSGIEnvironment) -> Match:
 
 def _context(environ: WSGIEnvironment) -> dict[str, object]:
     """Return the circumstances of a request, as far as they are known."""
-    query = dict(parse_qsl(str(environ.get("QUERY_STRING", ""))))
     facts = {
         "api": "glance",
         "api_version": "v2",
         "remote_address": environ.get("REMOTE_ADDR"),
-        "store": environ.get("HTTP_X_IMAGE_META_STORE") or query.get("prefer"),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Return names as one header: percent-encoded, and no longer than what proxies let pass.
+
+    A name has no space once it is encoded, so `and 3 more` is none.
+    """
+    listed, room = list[str](), MAX_DISCARDED
+    for name in names:
+        encoded = quote(name, safe="")
+        room -= len(encoded) + 2
+        if room < 0:
+            listed.append(f"and {len(names) - len(listed)} more")
+            break
+        listed.append(encoded)
+    return ", ".join(listed)
 
 
 def _with_revision(response: exc.WSGIHTTPException | Answer, revision: str) -> WSGIApplication:

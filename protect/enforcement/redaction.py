@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from protect.enforcement.exchange import Exchange
 from protect.glance import documents
-from protect.glance.attributes import CORE
+from protect.glance.attributes import CORE, LOCATION_ATTRIBUTES
 from protect.glance.documents import Document
 from protect.upstream.answers import Answer, editable
-from protect.values import Image
+from protect.values import Image, Property, Query
 
 
 def show_image(x: Exchange, answer: Answer, *actions: str) -> Answer:
@@ -16,15 +18,29 @@ def show_image(x: Exchange, answer: Answer, *actions: str) -> Answer:
     image = x.stored(document)
     for action in actions:
         x.require(action, image, about=image)
-    changed = cut(x, document, image)
-    return answer.with_body(documents.write(document) if changed else answer.body)
+    cut(x, document, image)
+    # Written anew even where nothing was cut: the API's own spacing would tell one case from the other.
+    return answer.with_body(documents.write(document))
 
 
-def cut(x: Exchange, document: Document, image: Image) -> bool:
-    """Remove in place what may not be read, and log it; tell whether anything was removed."""
-    hidden = x.hide(image, document.keys() - CORE)
-    x.log_hidden(hidden, image.id)
-    return documents.cut(document, hidden, locations=locations_shown(x, document, image))
+def cut(x: Exchange, document: Document, image: Image) -> None:
+    """Remove in place what may not be read, and log it."""
+    hidden = x.hide(image, document.keys() - CORE) | (hidden_attributes(x, document, image) & document.keys())
+    x.log_hidden(x.why_hidden(image, document, hidden), image.id)
+    documents.cut(document, hidden, locations=locations_shown(x, document, image))
+
+
+def hidden_attributes(x: Exchange, document: Document, image: Image) -> AbstractSet[str]:
+    """Return the attributes of the API that may not be read on this image, whether it has them or not."""
+    always, sometimes = x.hidden_attributes()
+    # In lists this is done for each image: a policy that hides no attribute is asked nothing.
+    hidden = always if not sometimes else always | {n for n in sometimes if not _readable(x, document, image, n)}
+    return hidden | LOCATION_ATTRIBUTES if not hidden.isdisjoint(LOCATION_ATTRIBUTES) else hidden
+
+
+def _readable(x: Exchange, document: Document, image: Image, name: str) -> bool:
+    attribute = Property(name, image, document.get(name), core=True)
+    return x.point.forbidden(Query(x.subject, "read", attribute, x.context)).allowed
 
 
 def locations_shown(x: Exchange, document: Document, image: Image) -> bool:

@@ -40,6 +40,14 @@ def relayed(failure: Unavailable | UnexpectedDocument) -> Refused:
     return Refused(exc.HTTPBadGateway("The image API gave an answer that cannot be used."))
 
 
+def without_counts(answer: Answer) -> Answer:
+    """Return a failure of the API, in our own words where its own count properties that may be hidden."""
+    if answer.code != 413:
+        return answer
+    told = answer.with_body(b"The image has reached one of the limits that this service sets.")
+    return told.with_headers([("Content-Type", "text/plain; charset=UTF-8")])
+
+
 def response_to(error: Exception, environ: WSGIEnvironment) -> exc.WSGIHTTPException | Answer:
     """Return what the client gets for an error. Of an error of our own it learns nothing."""
     if isinstance(error, Refused):

@@ -23,7 +23,7 @@ def watched(app: WSGIApplication, edit: Callable[[Answer], Answer]) -> WSGIAppli
     """Return an app whose answers pass unchanged, while ``edit`` decides on a copy."""
 
     def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        status, headers, chunks = Request(environ).call_application(app)
+        status, headers, chunks, failure = Request(environ).call_application(app, catch_exc_info=True)
         rest = iter(chunks)
         head = list(_up_to(rest, MAX_ANSWER))
         try:
@@ -32,7 +32,7 @@ def watched(app: WSGIApplication, edit: Callable[[Answer], Answer]) -> WSGIAppli
                 edit(answer)
         except Exception as error:
             report(error)
-        start_response(status, headers)
+        start_response(status, headers, failure)
         return _Closing(chain(head, rest), chunks)
 
     return run

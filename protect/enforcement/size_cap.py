@@ -28,11 +28,13 @@ def capped(app: WSGIApplication, environ: WSGIEnvironment, cap: int) -> WSGIAppl
         # There the API reads a chunked body past us, where we cannot count.
         raise MalformedRequest("an upload needs a Content-Length", 411)
     body = environ["wsgi.input"] = Capped(environ["wsgi.input"], cap)
+    # The stream before could perhaps be rewound; this one cannot.
+    environ.pop("webob.is_body_seekable", None)
 
     def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         too_large = exc.HTTPRequestEntityTooLarge(message)
         try:
-            status, headers, chunks = Request(environ).call_application(app)
+            status, headers, chunks, failure = Request(environ).call_application(app, catch_exc_info=True)
         except Exception:
             if body.exceeded:
                 return too_large(environ, start_response)
@@ -40,7 +42,7 @@ def capped(app: WSGIApplication, environ: WSGIEnvironment, cap: int) -> WSGIAppl
         if body.exceeded:
             close(chunks)
             return too_large(environ, start_response)
-        start_response(status, headers)
+        start_response(status, headers, failure)
         return chunks
 
     return run

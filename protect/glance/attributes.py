@@ -28,8 +28,12 @@ READ_ONLY = frozenset(
 # Everything else in a flat image document is a custom property, and nothing else is.
 CORE = TEXT | FLAGS | NUMBERS | READ_ONLY | {"tags", "locations"}
 
-# Where an image's data lie: shown only to those who may `get_image_location`.
+# Where an image's data lie: shown only to those who may `get_image_location`. Two names for one thing.
 LOCATION_ATTRIBUTES = frozenset({"locations", "direct_url"})
+
+# Clients cannot do without these, so no rule hides them.
+ALWAYS_SHOWN = frozenset({"id", "self", "file", "schema", "status", "visibility", "created_at", "updated_at", "tags"})
+HIDEABLE = CORE - ALWAYS_SHOWN
 
 RESERVED = frozenset({"location", "deleted", "deleted_at"})
 RESERVED_PREFIX = "os_glance"

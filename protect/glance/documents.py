@@ -165,6 +165,36 @@ def read_members(body: bytes) -> tuple[Document, list[Document]]:
     return page, rows
 
 
+def read_tasks(body: bytes) -> tuple[Document, list[Document]]:
+    """Return a page of tasks and the documents in it; raises UnexpectedDocument."""
+    page = read_object(body)
+    tasks = page.get("tasks")
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise UnexpectedDocument("a list without `tasks`")
+    return page, tasks
+
+
+def read_namespaces(body: bytes) -> tuple[Document, list[Document]]:
+    """Return a page of metadata definition namespaces and its rows, each with text for ``namespace``."""
+    page = read_object(body)
+    rows = page.get("namespaces")
+    if not isinstance(rows, list):
+        raise UnexpectedDocument("a list without `namespaces`")
+    if not all(isinstance(row, dict) and isinstance(row.get("namespace"), str) for row in rows):
+        raise UnexpectedDocument("a namespace without a name")
+    return page, rows
+
+
+def read_stores(body: bytes) -> tuple[str, ...]:
+    """Return the ids of the API's stores; raises UnexpectedDocument, also where there is none."""
+    rows = read_object(body).get("stores")
+    if not isinstance(rows, list) or not rows:
+        raise UnexpectedDocument("a list without `stores`")
+    if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
+        raise UnexpectedDocument("a store without an id")
+    return tuple(row["id"] for row in rows)
+
+
 def check_member(row: object) -> Document:
     """Return ``row`` when it is a member's document; raises UnexpectedDocument."""
     if isinstance(row, dict) and isinstance(row.get("member_id"), str) and isinstance(row.get("status"), str):
@@ -174,13 +204,25 @@ def check_member(row: object) -> Document:
 
 def read_object(body: bytes) -> Document:
     """Return the JSON object in an answer of the API; raises UnexpectedDocument."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise UnexpectedDocument("an answer that is not JSON") from None
+    value = _read(body)
     if not isinstance(value, dict):
         raise UnexpectedDocument("an answer that is not a JSON object")
     return value
+
+
+def read_array(body: bytes) -> list[object]:
+    """Return the JSON array in an answer of the API; raises UnexpectedDocument."""
+    value = _read(body)
+    if not isinstance(value, list):
+        raise UnexpectedDocument("an answer that is not a JSON array")
+    return value
+
+
+def _read(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise UnexpectedDocument("an answer that is not JSON") from None
 
 
 def write(value: object) -> bytes:

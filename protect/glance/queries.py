@@ -5,9 +5,14 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from protect.errors import MalformedRequest
+from protect.glance.attributes import CORE
 from protect.glance.documents import UnexpectedDocument
+from protect.glance.json_bodies import printable
 
 MAX_PARAMETERS = 200
+
+# Those that the API itself reads as often as they are given.
+_REPEATABLE = frozenset({"tag", "sort_key", "sort_dir"})
 
 _RANGES = frozenset({"size", "virtual_size", "min_disk", "min_ram"})
 LIST_PARAMETERS = (
@@ -58,16 +63,66 @@ def parameters(query_string: str) -> list[tuple[str, str]]:
         raise MalformedRequest(f"the query string has more than {MAX_PARAMETERS} parameters") from None
 
 
+def list_parameters(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the parameters of a list; raises MalformedRequest for one given twice.
+
+    Of two limits the API takes the first and filters by a property called `limit` with the other.
+    """
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen and name not in _REPEATABLE:
+            raise MalformedRequest(f"the parameter `{printable(name)}` is given twice")
+        seen.add(name)
+    limit(pairs)
+    return pairs
+
+
+def preferred_stores(pairs: list[tuple[str, str]]) -> tuple[str, ...] | None:
+    """Return the stores that a download prefers, None where it says nothing; raises MalformedRequest."""
+    given = [value for name, value in pairs if name == "prefer"]
+    if len(given) > 1:
+        raise MalformedRequest("the parameter `prefer` is given twice")
+    return tuple(filter(None, (store.strip() for store in given[0].split(",")))) if given else None
+
+
+def limit(pairs: list[tuple[str, str]]) -> int | None:
+    """Return how many images a list may have, None where it does not say; raises MalformedRequest."""
+    given = dict(pairs).get("limit")
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit()) or len(given) > 18:
+        raise MalformedRequest("the parameter `limit` must be a whole number that is not negative")
+    return int(given)
+
+
 def property_filters(pairs: list[tuple[str, str]]) -> frozenset[str]:
     """Return the names that a list is filtered by and that are not the API's own: custom properties."""
     return frozenset(name for name, _ in pairs) - LIST_PARAMETERS
 
 
-def with_page(pairs: list[tuple[str, str]], *, marker: str | None, limit: int) -> str:
+def attributes_asked(pairs: list[tuple[str, str]]) -> frozenset[str]:
+    """Return the attributes of the API that a list is filtered or sorted by: its order tells of them as well."""
+    found: set[str] = set()
+    for name, value in pairs:
+        if name in ("sort", "sort_key"):
+            found.update(part.partition(":")[0].strip() for part in value.split(","))
+        else:
+            found.add(name.removesuffix("_min").removesuffix("_max"))
+    return frozenset(found) & CORE
+
+
+def with_page(pairs: list[tuple[str, str]], *, marker: str | None, limit: int | None) -> str:
     """Return the query string of another page of the same list."""
     kept = [(name, value) for name, value in pairs if name not in ("marker", "limit")]
-    page = [("limit", str(limit))] + ([("marker", marker)] if marker is not None else [])
-    return urlencode(kept + page)
+    page = [("limit", limit), ("marker", marker)]
+    return urlencode(kept + [(name, str(value)) for name, value in page if value is not None])
+
+
+def with_marker(link: str, marker: str) -> str:
+    """Return ``link`` to a page with another marker."""
+    path, _, query = link.partition("?")
+    pairs = [(name, marker if name == "marker" else value) for name, value in parse_qsl(query, keep_blank_values=True)]
+    return f"{path}?{urlencode(pairs)}"
 
 
 def marker(link: object) -> str:

@@ -23,6 +23,7 @@ class Door(StrEnum):
     CREATE = "create"
     PATCH = "patch"
     UPLOAD = "upload"
+    STAGE = "stage"
     DOWNLOAD = "download"
     IMPORT = "import"
     IMAGE_TASKS = "image tasks"
@@ -32,6 +33,16 @@ class Door(StrEnum):
     MEMBER_UPDATE = "member update"
     MEMBER_DELETE = "member delete"
     TASK_CREATE = "task create"
+    TASKS = "tasks"
+    TASK_SHOW = "task show"
+    TAG = "tag"
+    LOCATIONS = "locations"
+    LOCATION_ADD = "location add"
+    STORE_DELETE = "store delete"
+    SCHEMA = "schema"
+    NAMESPACES = "namespaces"
+    NAMESPACE_SHOW = "namespace show"
+    NAMESPACE_CREATE = "namespace create"
 
 
 class On(StrEnum):
@@ -96,27 +107,27 @@ IMAGES = _rows("""
   DELETE /images/{image}                               act           image    none delete_image
   GET    /images/{image}/file                          download      image    none download_image
   PUT    /images/{image}/file                          upload        image    any  upload_image
-  PUT    /images/{image}/stage                         upload        image    any  modify_image
+  PUT    /images/{image}/stage                         stage         image    any  modify_image
   POST   /images/{image}/import                        import        image    json modify_image
   POST   /images/{image}/actions/deactivate            act           image    none deactivate
   POST   /images/{image}/actions/reactivate            act           image    none reactivate
-  PUT    /images/{image}/tags/{tag}                    act           image    none modify_image
-  DELETE /images/{image}/tags/{tag}                    act           image    none modify_image
-  GET    /images/{image}/locations                     act           image    none fetch_image_location
-  POST   /images/{image}/locations                     act           image    any  add_image_location
+  PUT    /images/{image}/tags/{tag}                    tag           image    none modify_image
+  DELETE /images/{image}/tags/{tag}                    tag           image    none modify_image
+  GET    /images/{image}/locations                     locations     image    none fetch_image_location
+  POST   /images/{image}/locations                     location_add  image    json add_image_location
   GET    /images/{image}/tasks                         image_tasks   image    none get_image
-  GET    /images/{image}/members                       members       image    none get_members
+  GET    /images/{image}/members                       members       image    none get_image get_members
   POST   /images/{image}/members                       member_add    member   json add_member
-  GET    /images/{image}/members/{member}              member_show   member   none get_member
+  GET    /images/{image}/members/{member}              member_show   member   none get_image get_member
   PUT    /images/{image}/members/{member}              member_update member   json get_member modify_member
   DELETE /images/{image}/members/{member}              member_delete member   none get_member delete_member
-  DELETE /stores/{store}/{image}                       act           image    none get_image_location delete_image_location
+  DELETE /stores/{store}/{image}                       store_delete  image    none get_image_location delete_image_location
 """)  # noqa: E501
 
 TASKS = _rows("""
-  GET    /tasks                                        act           task     none tasks_api_access
+  GET    /tasks                                        tasks         task     none tasks_api_access
   POST   /tasks                                        task_create   task     json tasks_api_access
-  GET    /tasks/{task}                                 act           task     none tasks_api_access
+  GET    /tasks/{task}                                 task_show     task     none tasks_api_access
   DELETE /tasks/{task}                                 act           task     none tasks_api_access
 """)
 
@@ -139,8 +150,8 @@ CACHE = _rows("""
 
 OPEN = _rows("""
   GET    /                                             open          nothing  none -
-  GET    /schemas/image                                open          nothing  none -
-  GET    /schemas/images                               open          nothing  none -
+  GET    /schemas/image                                schema        nothing  none -
+  GET    /schemas/images                               schema        nothing  none -
   GET    /schemas/member                               open          nothing  none -
   GET    /schemas/members                              open          nothing  none -
   GET    /schemas/task                                 open          nothing  none -
@@ -163,9 +174,9 @@ OPEN = _rows("""
 
 METADEFS = _rows("""
   GET    /metadefs/resource_types                      act resource_type none list_metadef_resource_types
-  GET    /metadefs/namespaces                          act namespace none get_metadef_namespaces list_metadef_resource_types
-  POST   /metadefs/namespaces                          act namespace any  add_metadef_namespace
-  GET    /metadefs/namespaces/{namespace}              act namespace none get_metadef_namespace
+  GET    /metadefs/namespaces                          namespaces namespace none get_metadef_namespaces list_metadef_resource_types
+  POST   /metadefs/namespaces                          namespace_create namespace json add_metadef_namespace
+  GET    /metadefs/namespaces/{namespace}              namespace_show namespace none get_metadef_namespace
   PUT    /metadefs/namespaces/{namespace}              act namespace any  modify_metadef_namespace
   DELETE /metadefs/namespaces/{namespace}              act namespace none delete_metadef_namespace
   GET    /metadefs/namespaces/{namespace}/resource_types         act resource_type none list_metadef_resource_types get_metadef_resource_type
@@ -241,9 +252,9 @@ def _names(pattern: tuple[str, ...], segments: tuple[str, ...]) -> Mapping[str, 
 
 
 def _checked(match: Match) -> Match:
-    image = match.names.get("image")
-    if image is not None and not is_identifier(image):
-        raise MalformedRequest("No image found with that ID; ids are lower case here", status=404)
+    for kind in ("image", "task"):
+        if kind in match.names and not is_identifier(match.names[kind]):
+            raise MalformedRequest(f"No {kind} found with that ID; ids are lower case here", status=404)
     return match
 
 

@@ -22,7 +22,8 @@ def identify(environ: Mapping[str, object]) -> Subject:
     return Subject(
         id=_text(environ, "HTTP_X_USER_ID"),
         tenant=_text(environ, "HTTP_X_PROJECT_ID"),
-        domain=_text(environ, "HTTP_X_USER_DOMAIN_ID") or _text(environ, "HTTP_X_PROJECT_DOMAIN_ID"),
+        # The project's domain is another fact: it never stands in for this one.
+        domain=_text(environ, "HTTP_X_USER_DOMAIN_ID"),
         roles=_roles(environ, "HTTP_X_ROLES"),
         service_roles=_roles(environ, "HTTP_X_SERVICE_ROLES") if trusted else frozenset(),
         admin_project=environ.get("HTTP_X_IS_ADMIN_PROJECT") == "True",

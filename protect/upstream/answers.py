@@ -57,7 +57,8 @@ class Answer:
 
 def collect(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     """Run the API to the end; raises UnexpectedDocument for an answer larger than MAX_ANSWER."""
-    status, headers, chunks = Request(environ).call_application(app)
+    # An application that tells of its failure by `exc_info` still has an answer: nothing of it has been sent yet.
+    status, headers, chunks, _ = Request(environ).call_application(app, catch_exc_info=True)
     try:
         body = _joined(chunks)
     finally:

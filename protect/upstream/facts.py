@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from protect.glance import documents
 from protect.glance.documents import StoredImage
 from protect.upstream.subrequests import Upstream
-from protect.values import Image
+from protect.values import Image, Task
 
 _FACTS = frozenset(Image.__dataclass_fields__) - {"id"}
 
@@ -61,6 +61,45 @@ class FetchedMetadef:
         if self._namespace is None:
             self._namespace = self._load()
         return documents.text(self._namespace, key)
+
+
+class FetchedTask:
+    """A task of which only the id is known: any other fact fetches it."""
+
+    __slots__ = ("_load", "id")
+    kind: ClassVar[str] = "Task"
+
+    def __init__(self, task_id: str, load: Callable[[], Task]) -> None:
+        self.id = task_id
+        self._load = load
+
+    @property
+    def type(self) -> str | None:
+        return self._load().type
+
+    @property
+    def owner(self) -> str | None:
+        return self._load().owner
+
+    @property
+    def status(self) -> str | None:
+        return self._load().status
+
+    @property
+    def attributes(self) -> Mapping[str, object]:
+        return self._load().attributes
+
+
+def stored_task(document: Mapping[str, object]) -> Task:
+    """Return the facts in a task's document; raises UnexpectedDocument."""
+    given = document.get("input")
+    return Task(
+        id=documents.text(document, "id"),
+        type=documents.text(document, "type"),
+        owner=documents.text(document, "owner"),
+        status=documents.text(document, "status"),
+        attributes=given if isinstance(given, dict) else {},
+    )
 
 
 class StoredMember:

@@ -56,6 +56,13 @@ def replace_body(environ: WSGIEnvironment, body: bytes, content_type: str) -> No
     environ["CONTENT_TYPE"] = content_type
 
 
+def replace_query(environ: WSGIEnvironment, query_string: str) -> None:
+    """Change a request to ask with ``query_string`` instead of what the client sent."""
+    _drop(environ, _RAW_ADDRESS)
+    _forget_parsed(environ)
+    environ["QUERY_STRING"] = query_string
+
+
 def subrequest(environ: WSGIEnvironment, path_info: str, query_string: str) -> WSGIEnvironment:
     """Return a GET by the same caller; ``environ`` stays as it is."""
     sub = dict(environ)

@@ -32,6 +32,11 @@ SHARE = Member("other", PRIVATE, "pending")
 
 
 @cache
+def spelt(name: str) -> Property:
+    """Return a property of the owner's image under another name."""
+    return Property(name, PRIVATE, "x")
+
+
 def with_variant(name: str) -> Policy:
     return Policy.load([str(RULES), str(RULES / "variants" / name)])
 
@@ -45,7 +50,7 @@ def allowed(policy: Policy, subject: Subject, action: str, resource: AnyResource
 def test_variants_are_no_part_of_the_defaults() -> None:
     assert allowed(Policy.load(), OWNER, "read", HIDDEN)
     assert allowed(Policy.load([str(RULES)]), OWNER, "download_image", PRIVATE)
-    assert len(VARIANTS) == 4
+    assert len(VARIANTS) == 5
 
 
 def test_all_variants_load_together() -> None:
@@ -65,6 +70,12 @@ def test_all_variants_load_together() -> None:
         pytest.param(OWNER, "update", HIDDEN, False, id="the owner does not update it"),
         pytest.param(OWNER, "delete", HIDDEN, False, id="the owner does not delete it"),
         pytest.param(OWNER, "update", PLAIN, True, id="the owner updates another one"),
+        pytest.param(OWNER, "create", spelt("COST_CENTRE"), False, id="the owner does not create it in capitals"),
+        pytest.param(OWNER, "create", spelt("Support_Contract"), False, id="nor the other one"),
+        pytest.param(OWNER, "create", spelt("cost_centre "), False, id="nor with a space behind it"),
+        pytest.param(OWNER, "read", spelt("Cost_Centre"), False, id="the owner does not read it so either"),
+        pytest.param(OWNER, "create", spelt("cost_centres"), True, id="the owner creates one that is longer"),
+        pytest.param(ADMIN, "create", spelt("COST_CENTRE"), True, id="an admin creates it"),
         pytest.param(ADMIN, "read", HIDDEN, True, id="an admin reads it"),
         pytest.param(SERVICE, "read", HIDDEN, True, id="a trusted service reads it on the owner's image"),
         pytest.param(STRANGER, "read", HIDDEN, False, id="another tenant does not"),

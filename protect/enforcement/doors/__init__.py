@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from protect.enforcement.doors import act, create, data, listing, members, patch, show, tasks
+from protect.enforcement.doors import (
+    act,
+    create,
+    data,
+    listing,
+    locations,
+    members,
+    metadefs,
+    patch,
+    schemas,
+    show,
+    tags,
+    tasks,
+)
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
 from protect.glance.routes import Door
@@ -20,6 +33,7 @@ DOORS: Mapping[Door, Callable[[Exchange], Plan]] = {
     Door.CREATE: create.create,
     Door.PATCH: patch.patch,
     Door.UPLOAD: data.upload,
+    Door.STAGE: data.stage,
     Door.DOWNLOAD: data.download,
     Door.IMPORT: data.import_,
     Door.IMAGE_TASKS: tasks.list_of_image,
@@ -29,4 +43,14 @@ DOORS: Mapping[Door, Callable[[Exchange], Plan]] = {
     Door.MEMBER_UPDATE: members.update,
     Door.MEMBER_DELETE: members.delete,
     Door.TASK_CREATE: tasks.create,
+    Door.TASKS: tasks.list_tasks,
+    Door.TASK_SHOW: tasks.show,
+    Door.TAG: tags.change,
+    Door.LOCATIONS: locations.show,
+    Door.LOCATION_ADD: locations.add,
+    Door.STORE_DELETE: locations.remove_from_store,
+    Door.SCHEMA: schemas.show,
+    Door.NAMESPACES: metadefs.list_namespaces,
+    Door.NAMESPACE_SHOW: metadefs.show,
+    Door.NAMESPACE_CREATE: metadefs.create,
 }

@@ -15,12 +15,15 @@ from protect.values import Decision, Image, Member
 
 def list_members(x: Exchange) -> Plan:
     image = x.image()
-    x.require("get_members", image, about=image)
+    for action in x.match.route.actions:
+        x.require(action, image, about=image)
     return Plan(edit=lambda answer: _edit_list(x, answer, image))
 
 
 def show(x: Exchange) -> Plan:
-    return Plan(edit=lambda answer: _edit_member(x, answer, x.image()))
+    image = x.image()
+    x.require("get_image", image, about=image)
+    return Plan(edit=lambda answer: _edit_member(x, answer, image))
 
 
 def add(x: Exchange) -> Plan:

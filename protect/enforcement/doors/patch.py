@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import cast
 
 from webob import exc
 
 from protect.enforcement import redaction
+from protect.enforcement.doors.locations import require_removal
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
 from protect.enforcement.refusals import Refused
-from protect.enforcement.writing import require_visibility, reserved, written
-from protect.glance import documents, patches
+from protect.enforcement.writing import (
+    attribute_written,
+    carried_out,
+    require_locations,
+    require_visibility,
+    reserved,
+    written,
+)
+from protect.glance import documents, locations, patches
 from protect.glance.documents import as_image
 from protect.glance.json_bodies import printable
 from protect.glance.patches import Change, Op
 from protect.upstream.answers import Answer
 from protect.upstream.facts import FetchedImage
-from protect.values import Decision, Image, Property
+from protect.values import Decision, Image, Location, Property
 
 
 def patch(x: Exchange) -> Plan:
@@ -26,7 +36,7 @@ def patch(x: Exchange) -> Plan:
     fetched = x.fetched()
     image = as_image(fetched)
     x.require("modify_image", image, about=image)
-    kept = _permitted(x, image, changes, media)
+    kept = _permitted(x, fetched, changes, media)
     discarded = tuple(dict.fromkeys(change.name for change in changes if change not in kept))
     if not kept:
         return Plan(answer=_unchanged(x, fetched), discarded=discarded)
@@ -34,32 +44,67 @@ def patch(x: Exchange) -> Plan:
     return Plan(body, media, edit=lambda answer: redaction.show_image(x, answer), discarded=discarded)
 
 
-def _permitted(x: Exchange, image: Image, changes: Iterable[Change], media: str) -> tuple[Change, ...]:
+def _permitted(x: Exchange, fetched: FetchedImage, changes: Iterable[Change], media: str) -> tuple[Change, ...]:
     """Return the operations that are not dropped; raises Refused for the first one that may not be done.
 
-    Walks over the names as they will be when each operation is reached: what one adds, the next one finds.
+    Walks over the image as it will be when each operation is reached: what one adds, the next one finds.
     """
+    image = as_image(fetched)
     names: dict[str, object] | None = None
+    places: list[object] | None = None
     kept = []
     for change in changes:
-        if not change.custom:
-            _require_attribute(x, image, change)
-            kept.append(change)
-            continue
-        if names is None:
-            names = dict(image.properties)
-        if _change_written(x, image, change, names, media):
-            kept.append(change)
-            _apply(change, names)
+        if change.name == "locations":
+            if places is None:
+                places = locations.list_of(fetched.stored().document)
+            if _locations_written(x, image, change, places):
+                kept.append(change)
+        elif not change.custom:
+            if _attribute_written(x, image, change):
+                kept.append(change)
+        else:
+            if names is None:
+                names = dict(image.properties)
+            if _change_written(x, image, change, names, media):
+                kept.append(change)
+                _apply(change, names)
     return tuple(kept)
 
 
-def _require_attribute(x: Exchange, image: Image, change: Change) -> None:
+def _attribute_written(x: Exchange, image: Image, change: Change) -> bool:
+    before = image.tags if change.name == "tags" else frozenset[str]()
+    if not attribute_written(x, "update", image, change.name, change.value, before=before):
+        return False
     if change.name == "visibility":
         require_visibility(x, image, change.value, about=image)
-    elif change.name == "locations":
-        removing = change.op is Op.REMOVE
-        x.require("delete_image_location" if removing else "set_image_location", image, about=image)
+    return True
+
+
+def _locations_written(x: Exchange, image: Image, change: Change, places: list[object]) -> bool:
+    """Tell whether an operation on the locations is done (True) or dropped; ``places`` are changed as it does."""
+    if change.op is Op.REMOVE:
+        require_removal(x, image)
+        at = locations.index(change.position, len(places))
+        # Where the API does not show the stored addresses, the rules are asked about one without an address.
+        gone = [locations.stored(place, image) for place in places[at : at + 1]] or [Location(image)]
+        require_locations(x, "delete_image_location", image, gone)
+        del places[at : at + 1]
+        return True
+    new = change.value if change.op is Op.REPLACE else [change.value]
+    proposed = [locations.proposed(each, image) for each in cast("list[object]", new)]
+    if not attribute_written(x, "update", image, "locations"):
+        return False
+    require_locations(x, "set_image_location", image, proposed)
+    if change.op is Op.REPLACE:
+        addresses = {place.url for place in proposed}
+        gone = [old for place in places if (old := locations.stored(place, image)).url not in addresses]
+        if gone:
+            require_removal(x, image)
+            require_locations(x, "delete_image_location", image, gone)
+        places[:] = cast("list[object]", new)
+    else:
+        places.insert(locations.index(change.position, len(places) + 1), change.value)
+    return True
 
 
 def _change_written(x: Exchange, image: Image, change: Change, names: Mapping[str, object], media: str) -> bool:
@@ -85,10 +130,12 @@ def _hidden_written(x: Exchange, change: Change, new: Property, readable: Decisi
     """Answer a change of a property that exists and may not be read: where possible as if it did not."""
     if change.op is not Op.ADD:
         raise _absent(change.name)
-    # The right to create is no right to overwrite what one cannot see; neither is the right to update.
-    if written(x, "update", new, about=new.image):
-        raise x.refused(readable, reserved(change.name), "update", new.image)
-    return False
+    decision = x.quietly("update", new)
+    if decision.allowed:
+        # The right to create is no right to overwrite what one cannot see; neither is the right to update.
+        decision = replace(readable, discard=False)
+    x.log_decision(decision, "update", new)
+    return carried_out(x, decision, "update", new, about=new.image)
 
 
 def _apply(change: Change, names: dict[str, object]) -> None:
