@@ -185,6 +185,7 @@ def test_hidden_properties(budget: int | None, monkeypatch: pytest.MonkeyPatch) 
         allow(_s: Subject, "read", p: Property) if p.matches("^hw_");
         forbid(_s: Subject, "read", p: Property) if p.matches("secret");
         forbid(_s: Subject, "read", p: Property) if p.image.has_tag("dark");
+        forbid(_s: Subject, "read", p: Property) if p.core;
     """
     names = {"open", "mine", "low", "hw_x", "hw_secret", "other"}
     hidden = policy(text).hidden(OWNER, {})

@@ -110,7 +110,8 @@ class Exchange:
         """Return those among ``names`` that the subject may not read."""
         if self._hide is None:
             self._hide = self.point.hidden(self.subject, self.context)
-        return self._hide(image, names) & names
+        hidden = self._hide(image, names)
+        return hidden & names if hidden else hidden
 
     def hidden_attributes(self) -> Foresight:
         """Return the attributes of the API that the subject may read on no image, and those not on every one."""

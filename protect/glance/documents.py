@@ -44,13 +44,16 @@ class StoredImage:
     def id(self) -> str | None:
         return text(self.document, "id")
 
+    # The two that nearly every rule asks for, in every list: without a call of their own.
     @property
     def owner(self) -> str | None:
-        return text(self.document, "owner")
+        value = self.document.get("owner")
+        return value if value is None or type(value) is str else text(self.document, "owner")
 
     @property
     def visibility(self) -> str | None:
-        return text(self.document, "visibility")
+        value = self.document.get("visibility")
+        return value if value is None or type(value) is str else text(self.document, "visibility")
 
     @property
     def status(self) -> str | None:

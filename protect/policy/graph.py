@@ -38,7 +38,7 @@ class Leaf:
 class Test:
     """One question. ``branches`` are the nodes for no and for yes, in this order: an answer is an index."""
 
-    __slots__ = ("ask", "branches", "question")
+    __slots__ = ("ahead", "ask", "branches", "question")
 
     #: The name is the field's; pytest must not take it for a test.
     __test__ = False
@@ -46,6 +46,8 @@ class Test:
     def __init__(self, question: Question, no: Node, yes: Node) -> None:
         self.question = question
         self.ask = asker(question)
+        #: Whether the answer is the same for every image of one request.
+        self.ahead = question.about_subject()
         self.branches: tuple[Node, Node] = (no, yes)
 
 
@@ -65,11 +67,12 @@ class Cases(dict[str, "Node"]):
 class Switch:
     """One text fact, compared with many literals in one step."""
 
-    __slots__ = ("ask", "branches", "fact")
+    __slots__ = ("ahead", "ask", "branches", "fact")
 
     def __init__(self, fact: Fact, cases: Mapping[str, Node], otherwise: Node) -> None:
         self.fact = fact
         self.ask = reader(fact)
+        self.ahead = subject_only(fact)
         self.branches = Cases(cases, otherwise)
 
     def question(self, literal: str) -> Question:
@@ -83,23 +86,11 @@ Node = Leaf | Test | Switch
 NO: Final = Leaf(False)
 
 
-def walk(node: Any, query: Query) -> Leaf:
-    """Return the leaf where ``query`` ends. Raises what reading a fact raises."""
-    while (ask := node.ask) is not None:
-        node = node.branches[ask(query)]
-    return node  # type: ignore[no-any-return]
-
-
 def walk_subject(node: Any, query: Query) -> Any:
     """Walk as far as the subject, the circumstances and the property's name decide: the same for all images."""
-    while (ask := node.ask) is not None and about_subject(node):
+    while (ask := node.ask) is not None and node.ahead:
         node = node.branches[ask(query)]
     return node
-
-
-def about_subject(node: Test | Switch) -> bool:
-    """Whether the node's answer is the same for every image of one request."""
-    return subject_only(node.fact) if isinstance(node, Switch) else node.question.about_subject()
 
 
 def children(node: Node) -> Iterator[Node]:

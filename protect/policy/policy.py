@@ -10,7 +10,7 @@ from typing import Any
 
 from protect.decisions import Foresight
 from protect.policy.explanation import explain
-from protect.policy.graph import NO, Leaf, Node, differs_by_property, every, walk, walk_subject
+from protect.policy.graph import NO, Leaf, Node, differs_by_property, every, walk_subject
 from protect.policy.growth import Counts, PathTree
 from protect.values import Decision, Explanation, Image, Property, Query, Rule, Subject
 
@@ -110,6 +110,8 @@ class Policy:
         self._unforbidden = Decision(True, "no rule forbids it", revision)
         #: By identity, which is safe: the nodes live as long as the table.
         self._by_property: dict[int, bool] = {}
+        reads = table.properties.get("read", table.other_properties)
+        self._forbids_reading = any(graphs.forbid is not NO for graphs in reads.all())
         self._settle()
 
     @classmethod
@@ -184,6 +186,8 @@ class Policy:
     ) -> Foresight:
         """Say which of the properties ``names`` the subject can read on no image, and which not on every image."""
         always, sometimes = set(), set()
+        if core and not self._forbids_reading:
+            return Foresight(frozenset(), frozenset())
         for name in names:
             # No image: what is walked here asks about the subject, the circumstances and the name only.
             query = Query(subject, "read", Property(name, None, core=core), context)  # type: ignore[arg-type]
@@ -224,7 +228,9 @@ class Policy:
         return found if found is not None else self.table.other.get(kind) or Graphs()
 
     def _leaf(self, node: Any, query: Query) -> Leaf:
-        leaf = walk(node, query)
+        while (ask := node.ask) is not None:
+            node = node.branches[ask(query)]
+        leaf: Leaf = node
         if leaf.explored:
             return leaf
         if not isinstance(leaf.growth, PathTree):
@@ -300,12 +306,16 @@ class _Verdict:
     names: set[str] = field(default_factory=set)
 
 
+_Shape = tuple[list[tuple[_Verdict, AbstractSet[str]]], AbstractSet[str]]
+
+
 class _Unnamed:
     """A property of an image, where neither its name nor its value matters."""
 
     __slots__ = ("image",)
 
     kind = "Property"
+    core = False
     image: Image
 
 
@@ -327,35 +337,53 @@ class _Reader:
         self._clear: set[str] = set()
         self._alike: dict[tuple[int, int], _Verdict] = {}
         self._apart: dict[str, _Verdict] = {}
+        self._shapes: dict[AbstractSet[str], _Shape] = {}
+        #: Which of these sets the names of one pair of graphs belong to, where no question asks for a name.
+        self._settled: dict[tuple[int, int], set[str]] = {}
 
     def hidden(self, image: Image, names: AbstractSet[str]) -> AbstractSet[str]:
-        if not names <= self._known:
-            for name in names - self._known:
-                self._meet(name)
-        if names <= self._clear:
-            return _NONE
-        hidden: set[str] = set()
-        for verdict in self._alike.values():
-            if not verdict.names.isdisjoint(names) and not self._readable(verdict, image):
-                hidden |= verdict.names & names
-        if self._apart:
-            for name in names & self._apart.keys():
-                if not self._readable(self._apart[name], image, name):
-                    hidden.add(name)
+        # The images of a list have few different sets of names, and a frozen set remembers its hash.
+        same = self._shapes.get(names) if isinstance(names, frozenset) else None
+        alike, apart = same or self._shape(names)
+        hidden: AbstractSet[str] = _NONE
+        for verdict, together in alike:
+            if not self._readable(verdict, image):
+                hidden = hidden | together
+        if apart:
+            hidden = hidden | {name for name in apart if not self._readable(self._apart[name], image, name)}
         return hidden
+
+    def _shape(self, names: AbstractSet[str]) -> _Shape:
+        """Return which of ``names`` are decided together, and which each for itself; not those readable anyway."""
+        for name in names - self._known:
+            self._meet(name)
+        alike = [(verdict, names & verdict.names) for verdict in self._alike.values()]
+        shape = [(verdict, together) for verdict, together in alike if together], names & self._apart.keys()
+        if isinstance(names, frozenset):
+            self._shapes[names] = shape
+        return shape
 
     def _meet(self, name: str) -> None:
         graphs = self._by_name.find("read", name)
+        self._known.add(name)
+        key = (id(graphs.forbid), id(graphs.allow))
+        settled = self._settled.get(key)
+        if settled is not None:
+            settled.add(name)
+            return
         # No image: what is walked here asks about the subject, the circumstances and the name only.
         query = self._query._replace(resource=Property(name, None))  # type: ignore[arg-type]
         forbid, allow = self._policy._ahead(graphs, query)
-        self._known.add(name)
         if forbid is NO and isinstance(allow, Leaf) and allow.holds:
-            self._clear.add(name)
+            settled = self._clear
         elif self._policy.by_property(forbid) or self._policy.by_property(allow):
             self._apart[name] = _Verdict(forbid, allow)
+            return
         else:
-            self._alike.setdefault((id(forbid), id(allow)), _Verdict(forbid, allow)).names.add(name)
+            settled = self._alike.setdefault((id(forbid), id(allow)), _Verdict(forbid, allow)).names
+        settled.add(name)
+        if not self._policy.by_property(graphs.forbid) and not self._policy.by_property(graphs.allow):
+            self._settled[key] = settled
 
     def _readable(self, verdict: _Verdict, image: Image, name: str | None = None) -> bool:
         """Whether ``name`` is readable; None stands for all the names of ``verdict``, which no question asks for."""
@@ -366,7 +394,9 @@ class _Reader:
             else:
                 self._unnamed.image = image
             leaf_of = self._policy._leaf
-            return not leaf_of(verdict.forbid, query).holds and leaf_of(verdict.allow, query).holds
+            if verdict.forbid is not NO and leaf_of(verdict.forbid, query).holds:
+                return False
+            return leaf_of(verdict.allow, query).holds
         except Exception as error:
             self._policy.errors += 1
             log.warning("cannot evaluate the policy for `read` of a property: %s", type(error).__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
-from protect.enforcement.redaction import has_locations, hidden_attributes, locations_shown
+from protect.enforcement.redaction import hidden_attributes, locations_shown
 from protect.enforcement.refusals import relayed
 from protect.glance import documents, queries
 from protect.glance.attributes import CORE
@@ -99,6 +99,8 @@ class _Listing:
         This is the fast path: a thousand images on a page, and nothing done twice.
         """
         kept = []
+        # Most images of a list have the same names in the same order.
+        names_of: dict[tuple[str, ...], frozenset[str]] = {}
         x, filters, all_hidden, redacted = self.x, self.filters, self.hidden, self.redacted
         decide, subject, context = x.point.decide, x.subject, x.context
         for document in images:
@@ -107,7 +109,10 @@ class _Listing:
             if not decision.allowed:
                 x.log_decision(decision, "get_image", image)
                 continue
-            names = document.keys() - CORE
+            shape = tuple(document)
+            names = names_of.get(shape)
+            if names is None:
+                names = names_of[shape] = frozenset(document.keys() - CORE)
             try:
                 hidden = x.hide(image, names)
                 # A filter must not tell anything about a property that may not be read.
@@ -118,7 +123,7 @@ class _Listing:
                     if attributes & self.attributes:
                         continue
                     hidden = hidden | (attributes & document.keys())
-                if hidden or has_locations(document):
+                if hidden or "locations" in document or "direct_url" in document:
                     if not hidden <= all_hidden.keys():
                         all_hidden |= x.why_hidden(image, document, hidden - all_hidden.keys())
                     documents.cut(document, hidden, locations=locations_shown(x, document, image))
