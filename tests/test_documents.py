@@ -27,7 +27,7 @@ FACTS = sorted(Image.__dataclass_fields__)
 
 def test_a_document_is_read_like_an_image() -> None:
     document = image(1, tags=["a", "b"], os_hidden=True, visibility="shared", secret="s", other=None)
-    stored = StoredImage(document, lambda: {"t2": "accepted"})
+    stored = StoredImage(document, lambda _: {"t2": "accepted"})
     expected = Image(
         id=document["id"],
         owner="t1",
@@ -54,7 +54,7 @@ def test_what_a_document_lacks_reads_as_an_image_without_it() -> None:
 
 
 def test_only_shared_images_ask_for_members() -> None:
-    def never() -> dict[str, str]:
+    def never(document: object) -> dict[str, str]:
         raise AssertionError("asked")
 
     assert StoredImage(image(1), never).members == {}

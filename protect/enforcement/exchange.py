@@ -69,7 +69,10 @@ class Exchange:
 
     def stored(self, document: Document) -> Image:
         """Return the facts in a document that the API has just shown."""
-        return as_image(StoredImage(document, lambda: fetched_members(self.api, self._image_path(document["id"]))))
+        return as_image(StoredImage(document, self._members))
+
+    def _members(self, document: Document) -> Mapping[str, str]:
+        return fetched_members(self.api, self._image_path(document["id"]))
 
     def _image_path(self, image_id: str) -> str:
         return self.match.path.inside("images", image_id)

@@ -15,14 +15,14 @@ from protect.glance.json_bodies import kind, printable
 from protect.values import Image
 
 Document = dict[str, Any]
-Members = Callable[[], Mapping[str, str]]
+Members = Callable[[Document], Mapping[str, str]]
 
 
 class UnexpectedDocument(ProtectError):
     """The API answered something that is not what the API answers. Nothing of it may be shown."""
 
 
-def nobody() -> Mapping[str, str]:
+def nobody(document: Document) -> Mapping[str, str]:
     return {}
 
 
@@ -101,7 +101,7 @@ class StoredImage:
     @property
     def members(self) -> Mapping[str, str]:
         # Only shared images have members; the API refuses to list those of others.
-        return self._members() if self.visibility == "shared" else {}
+        return self._members(self.document) if self.visibility == "shared" else {}
 
     @property
     def properties(self) -> Mapping[str, object]:

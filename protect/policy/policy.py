@@ -340,8 +340,19 @@ class _Reader:
         self._shapes: dict[AbstractSet[str], _Shape] = {}
         #: Which of these sets the names of one pair of graphs belong to, where no question asks for a name.
         self._settled: dict[tuple[int, int], set[str]] = {}
+        #: What decides on every name, where the policy tells none from another.
+        self._one_for_all = self._uniform()
+
+    def _uniform(self) -> _Verdict | None:
+        other, by_property = self._by_name.other, self._policy.by_property
+        if self._by_name.names or self._by_name.same or by_property(other.forbid) or by_property(other.allow):
+            return None
+        query = self._query._replace(resource=Property("", None))  # type: ignore[arg-type]
+        return _Verdict(*self._policy._ahead(other, query))
 
     def hidden(self, image: Image, names: AbstractSet[str]) -> AbstractSet[str]:
+        if self._one_for_all is not None:
+            return _NONE if self._readable(self._one_for_all, image) else names
         # The images of a list have few different sets of names, and a frozen set remembers its hash.
         same = self._shapes.get(names) if isinstance(names, frozenset) else None
         alike, apart = same or self._shape(names)

@@ -121,7 +121,7 @@ def fetched_image(api: Upstream, image_id: str, path: str) -> FetchedImage:
 
     def load() -> StoredImage:
         document = api.fetch(path, lambda body: documents.read_document(body, image_id))
-        return StoredImage(document, lambda: fetched_members(api, path))
+        return StoredImage(document, lambda _: fetched_members(api, path))
 
     return FetchedImage(image_id, load)
 
