@@ -5,14 +5,16 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint env glance-env clean
+.PHONY: help demo test lint bench env glance-env glance-functional clean
 
 help:
 	@echo 'make demo        the story, on a real server on 127.0.0.1; then it stays up for your own requests'
 	@echo 'make test        ruff, mypy and every test; those with a real Glance too'
 	@echo 'make lint        ruff and mypy'
+	@echo 'make bench       the benchmarks, each beside its alternatives'
 	@echo 'make env         the development environment, .venv'
 	@echo 'make glance-env  the environment with a real Glance, .venv-glance'
+	@echo 'make glance-functional  Glance'"'"'s own functional tests, with and without the filter: most of an hour'
 	@echo 'make clean       removes both environments and the caches'
 
 env:
@@ -28,8 +30,16 @@ lint: env
 	@.venv/bin/python -m ruff check .
 	@.venv/bin/python -m mypy
 
+bench: env
+	@.venv/bin/python -m tests.bench
+
 test: lint glance-env
 	@.venv/bin/python -m pytest $(ARGS)
+
+# FUNCTIONAL="--module test_images" runs a part of them.
+glance-functional: env glance-env
+	@.venv-glance/bin/python -m pip install --quiet --disable-pip-version-check --no-input fixtures psutil testtools
+	@.venv/bin/python -m tests.glance.functional $(FUNCTIONAL)
 
 clean:
 	rm -rf .venv .venv-glance .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
