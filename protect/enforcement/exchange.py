@@ -69,9 +69,10 @@ class Exchange:
 
     def stored(self, document: Document) -> Image:
         """Return the facts in a document that the API has just shown."""
-        return as_image(StoredImage(document, self._members))
+        return as_image(StoredImage(document, self.members))
 
-    def _members(self, document: Document) -> Mapping[str, str]:
+    def members(self, document: Document) -> Mapping[str, str]:
+        """Return with whom the API says that the image of ``document`` is shared."""
         return fetched_members(self.api, self._image_path(document["id"]))
 
     def _image_path(self, image_id: str) -> str:
@@ -111,10 +112,13 @@ class Exchange:
 
     def hide(self, image: Image, names: AbstractSet[str]) -> AbstractSet[str]:
         """Return those among ``names`` that the subject may not read."""
+        return self.hiding()(image, names) & names
+
+    def hiding(self) -> Hide:
+        """Return the function that tells what the subject may not read: one for the whole request."""
         if self._hide is None:
             self._hide = self.point.hidden(self.subject, self.context)
-        hidden = self._hide(image, names)
-        return hidden & names if hidden else hidden
+        return self._hide
 
     def hidden_attributes(self) -> Foresight:
         """Return the attributes of the API that the subject may read on no image, and those not on every one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import Any
 
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
@@ -11,7 +12,7 @@ from protect.enforcement.redaction import hidden_attributes, locations_shown
 from protect.enforcement.refusals import relayed
 from protect.glance import documents, queries
 from protect.glance.attributes import CORE
-from protect.glance.documents import Document, UnexpectedDocument
+from protect.glance.documents import Document, StoredImage, UnexpectedDocument
 from protect.upstream.answers import Answer, editable
 from protect.upstream.subrequests import Unavailable
 from protect.values import Decision, Image, Query
@@ -102,9 +103,9 @@ class _Listing:
         # Most images of a list have the same names in the same order.
         names_of: dict[tuple[str, ...], frozenset[str]] = {}
         x, filters, all_hidden, redacted = self.x, self.filters, self.hidden, self.redacted
-        decide, subject, context = x.point.decide, x.subject, x.context
+        decide, subject, context, hide, members = x.point.decide, x.subject, x.context, x.hiding(), x.members
         for document in images:
-            image = x.stored(document)
+            image: Any = StoredImage(document, members)
             decision = decide(Query(subject, "get_image", image, context))
             if not decision.allowed:
                 x.log_decision(decision, "get_image", image)
@@ -114,7 +115,7 @@ class _Listing:
             if names is None:
                 names = names_of[shape] = frozenset(document.keys() - CORE)
             try:
-                hidden = x.hide(image, names)
+                hidden = hide(image, names)
                 # A filter must not tell anything about a property that may not be read.
                 if filters and (not filters <= names or filters & hidden):
                     continue
