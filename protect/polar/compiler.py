@@ -244,9 +244,13 @@ def _unmentioned(text: str, mentioned: set[str]) -> str:
 
 
 def _alike(left: ByName, right: ByName) -> bool:
+    # Name by name: the two may have met them in different orders.
     if left.names.keys() != right.names.keys() or (left.same is None) != (right.same is None):
         return False
-    return all(one.roots() == other.roots() for one, other in zip(left.all(), right.all(), strict=True))
+    pairs = [(graphs, right.names[name]) for name, graphs in left.names.items()]
+    if left.same is not None and right.same is not None:
+        pairs.append((left.same, right.same))
+    return all(one.roots() == other.roots() for one, other in [(left.other, right.other), *pairs])
 
 
 def _is_open(found: Iterable[Graphs]) -> bool:
