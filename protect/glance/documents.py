@@ -145,12 +145,18 @@ def read_document(body: bytes, image_id: str | None = None) -> Document:
     return document
 
 
+def _page(body: bytes, key: str) -> tuple[Document, list[Any]]:
+    """Return a page and the list at ``key`` in it; raises UnexpectedDocument where there is none."""
+    page = read_object(body)
+    rows = page.get(key)
+    if not isinstance(rows, list):
+        raise UnexpectedDocument(f"a list without `{key}`")
+    return page, rows
+
+
 def read_list(body: bytes) -> tuple[Document, list[Document]]:
     """Return a page of images and the documents in it; raises UnexpectedDocument."""
-    page = read_object(body)
-    images = page.get("images")
-    if not isinstance(images, list):
-        raise UnexpectedDocument("a list without `images`")
+    page, images = _page(body, "images")
     for document in images:
         if type(document) is not dict or type(document.get("id")) is not str:
             raise UnexpectedDocument("a list with something that is not an image document")
@@ -159,10 +165,7 @@ def read_list(body: bytes) -> tuple[Document, list[Document]]:
 
 def read_members(body: bytes) -> tuple[Document, list[Document]]:
     """Return a list of members and its rows, each with text for ``member_id`` and ``status``."""
-    page = read_object(body)
-    rows = page.get("members")
-    if not isinstance(rows, list):
-        raise UnexpectedDocument("a list without `members`")
+    page, rows = _page(body, "members")
     for row in rows:
         check_member(row)
     return page, rows
@@ -170,19 +173,15 @@ def read_members(body: bytes) -> tuple[Document, list[Document]]:
 
 def read_tasks(body: bytes) -> tuple[Document, list[Document]]:
     """Return a page of tasks and the documents in it; raises UnexpectedDocument."""
-    page = read_object(body)
-    tasks = page.get("tasks")
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise UnexpectedDocument("a list without `tasks`")
+    page, tasks = _page(body, "tasks")
+    if not all(isinstance(task, dict) for task in tasks):
+        raise UnexpectedDocument("a list with something that is not a task")
     return page, tasks
 
 
 def read_namespaces(body: bytes) -> tuple[Document, list[Document]]:
     """Return a page of metadata definition namespaces and its rows, each with text for ``namespace``."""
-    page = read_object(body)
-    rows = page.get("namespaces")
-    if not isinstance(rows, list):
-        raise UnexpectedDocument("a list without `namespaces`")
+    page, rows = _page(body, "namespaces")
     if not all(isinstance(row, dict) and isinstance(row.get("namespace"), str) for row in rows):
         raise UnexpectedDocument("a namespace without a name")
     return page, rows

@@ -76,13 +76,12 @@ class Table:
     other_properties: ByName = field(default_factory=lambda: ByName(Graphs()))
     leaves_actions: bool = False
 
-    def all(self) -> Iterator[tuple[str, Graphs]]:
-        """Yield every entry with the type of resource that it is about."""
-        for (kind, _), graphs in self.actions.items():
-            yield kind, graphs
-        yield from self.other.items()
+    def all(self) -> Iterator[Graphs]:
+        """Yield every entry."""
+        yield from self.actions.values()
+        yield from self.other.values()
         for by_name in (*self.properties.values(), self.other_properties):
-            yield from (("Property", graphs) for graphs in by_name.all())
+            yield from by_name.all()
 
 
 class Policy:
@@ -282,7 +281,7 @@ class Policy:
 
     def _settle(self) -> None:
         for index, entry in enumerate(("forbid", "allow", "discard")):
-            for node in every(*(graphs.roots()[index] for _, graphs in self.table.all())):
+            for node in every(*(graphs.roots()[index] for graphs in self.table.all())):
                 if isinstance(node, Leaf):
                     self.settle(node, entry)
 

@@ -64,10 +64,6 @@ class Question:
         """Whether the answer is the same for every image of one request (the property's name aside)."""
         return all(subject_only(fact) or fact in (NAME, CORE) for fact in self.facts())
 
-    def about_property(self) -> bool:
-        """Whether the answer can differ between two properties of one image."""
-        return any(fact in (NAME, VALUE, CORE) for fact in self.facts())
-
     def phrase(self, kind: str = "Resource") -> str:
         """Say the question as the statement that a yes confirms."""
         fact = phrase(self.fact, kind)

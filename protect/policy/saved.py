@@ -28,7 +28,7 @@ def save(policy: Policy) -> bytes:
     """Return the policy as JSON. Paths that nobody has explored are saved as such: they are denied when loaded."""
     nodes: list[Any] = []
     index: dict[int, int] = {}
-    roots = [root for _, graphs in policy.table.all() for root in graphs.roots()]
+    roots = [root for graphs in policy.table.all() for root in graphs.roots()]
     for node in every(*roots):
         index[id(node)] = len(nodes)
         nodes.append(_node(node, index))
