@@ -11,7 +11,7 @@ from webob import Request, Response
 from protect import Policy
 from protect.enforcement import Entry, Protect
 from protect.glance.patches import V21
-from protect.identity.keystone import identify
+from protect.identity.keystone import VERIFIED, identify
 from protect.polar.compiler import compile_policy
 from tests.image_api import ID, Document, ImageApi
 
@@ -48,7 +48,7 @@ class Doors:
             "X-Roles": "member,reader",
             "Accept": "application/json",
         }
-        request = Request.blank(path, method=method, headers=identity | (headers or {}))
+        request = Request.blank(path, {VERIFIED: object()}, method=method, headers=identity | (headers or {}))
         if body is not None:
             request.body = json.dumps(body).encode()
         if method == "PATCH" and "Content-Type" not in (headers or {}):

@@ -139,7 +139,10 @@ class ImageApi:
         for change in json.loads(request.body):
             op = change.get("op") or next(key for key in ("add", "replace", "remove") if key in change)
             name = (change.get("path") or change[op])[1:].replace("~1", "/").replace("~0", "~")
-            if op == "remove":
+            if name.startswith("locations/"):
+                places = document["locations"] = list(document.get("locations", []))
+                _place(places, op, name.partition("/")[2], change.get("value"))
+            elif op == "remove":
                 del document[name]
             else:
                 document[name] = change["value"]
@@ -166,6 +169,16 @@ class ImageApi:
         if rest[0] not in rows:
             raise HTTPNotFound
         return _json(next(row for row in shown if row["member_id"] == rest[0]))
+
+
+def _place(places: list[Any], op: str, position: str, value: Any) -> None:
+    """Put a location at a position, or take one away."""
+    last = len(places) - (op == "remove")
+    at = min(int(position), last) if position.isdecimal() else last
+    if op == "remove":
+        del places[at : at + 1]
+    else:
+        places.insert(at, value)
 
 
 def _matches(document: Document, asked: Any) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from webob import Request
 
 from protect import Policy
+from protect.identity.keystone import VERIFIED
 from tests.doors import ADMIN, ONE, V2, Doors, replace
 from tests.image_api import image
 
@@ -140,7 +141,8 @@ def send(to: Doors, method: str, path: str, body: Any) -> Any:
     if not isinstance(body, bytes):
         return to.ask(method, path, body)
     headers = {"X-Identity-Status": "Confirmed", "X-Project-Id": "t1", "X-Roles": "member"}
-    return Request.blank(path, method=method, headers=headers, body=body).get_response(to.filter)
+    environ = {VERIFIED: object()}
+    return Request.blank(path, environ, method=method, headers=headers, body=body).get_response(to.filter)
 
 
 @pytest.mark.parametrize(("method", "path", "body", "actions"), TABLE, ids=lambda value: str(value)[:60])

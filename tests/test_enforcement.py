@@ -16,7 +16,7 @@ from webob import Request, Response
 from protect.decisions import Foresight
 from protect.enforcement import Entry, Mode, Outcome, Protect
 from protect.glance.patches import V20, V21
-from protect.identity.keystone import identify
+from protect.identity.keystone import VERIFIED, identify
 from protect.values import Decision, Image, Property, Query, Subject
 from tests.image_api import ID, ImageApi, image
 
@@ -94,6 +94,11 @@ def rights(query: Query) -> bool:
     return query.action[0] in query.resource.name.partition("_")[0]
 
 
+def blank(path: str, **options: Any) -> Request:
+    """Return a request that keystonemiddleware has looked at: its headers say with what result."""
+    return Request.blank(path, {VERIFIED: object()}, **options)
+
+
 class Bench:
     """A filter, the API behind it, and what was logged."""
 
@@ -106,7 +111,7 @@ class Bench:
 
     def ask(self, method: str, path: str, body: Any = None, **options: Any) -> Response:
         headers = HEADERS | options.pop("headers", {})
-        request = Request.blank(path, method=method, headers={k: v for k, v in headers.items() if v is not None})
+        request = blank(path, method=method, headers={k: v for k, v in headers.items() if v is not None})
         if body is not None:
             request.body = body if isinstance(body, bytes) else json.dumps(body).encode()
         if method == "PATCH" and "Content-Type" not in headers:
@@ -228,7 +233,8 @@ def test_pages_of_a_filtered_list_do_not_tell_of_hidden_matches(limit: int, secr
         found.append([document["id"] for document in page["images"]])
         path = page.get("next", "")
     ids = [document["id"] for document in mine]
-    assert found == [ids[start : start + limit] for start in range(0, 3, limit)]
+    # A full page has a link, also where nothing follows.
+    assert found == [ids[start : start + limit] for start in range(0, 3 + (3 % limit == 0), limit)]
 
 
 def test_a_filter_that_another_parser_could_read_otherwise_is_refused() -> None:
@@ -826,7 +832,7 @@ def test_metadata_in_headers_does_not_pass() -> None:
 
 def test_answers_that_are_edited_are_asked_for_plain_and_whole() -> None:
     bench = Bench(anyone, image(1))
-    headers = {"Accept-Encoding": "gzip", "If-None-Match": '"x"', "Range": "bytes=0-9", "If-Modified-Since": "x"}
+    headers = {"Accept-Encoding": "br", "If-None-Match": '"x"', "Range": "bytes=0-9", "If-Modified-Since": "x"}
     assert bench.ask("GET", V2, headers=headers).json == image(1)
     assert not set(headers) & set(bench.api.seen[-1].headers)
 
@@ -854,7 +860,7 @@ def test_an_error_of_our_own_tells_the_client_nothing(part: str, caplog: pytest.
     if part != "hide":
         options[part] = fail
     caplog.set_level(logging.ERROR)
-    response = Request.blank(V2, headers=HEADERS).get_response(Protect(bench.api, **options))
+    response = blank(V2, headers=HEADERS).get_response(Protect(bench.api, **options))
     assert response.status_int == 500
     assert "s3cret" not in response.text and "Traceback" not in response.text
     assert "s3cret" in caplog.text
@@ -875,7 +881,7 @@ def test_data_streams_through_untouched() -> None:
         start_response("200 OK", [("Content-MD5", "x")])
         return chunks
 
-    environ = Request.blank(f"{V2}/file", headers=HEADERS).environ
+    environ = blank(f"{V2}/file", headers=HEADERS).environ
     started: list[Any] = []
     answer = Bench(anyone, app=api).filter(environ, lambda *args: started.append(args))
     assert answer is chunks
@@ -947,7 +953,7 @@ def fails_for_good(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 )
 def test_the_page_of_a_failing_api_passes(mode: Mode, method: str, path: str, options: dict[str, Any]) -> None:
     point = Point(anyone)
-    request = Request.blank(path, method=method, headers=HEADERS)
+    request = blank(path, method=method, headers=HEADERS)
     for app, fails in ((fails_aloud, False), (fails_for_good, True)):
         protect = Protect(app, policy=lambda: point, identify=identify, log=lambda _: None, mode=mode, **options)
         try:
@@ -1049,8 +1055,8 @@ def test_the_policy_is_asked_for_once_in_a_request() -> None:
     taken = iter(points)
     api = ImageApi(image(1, a="1"))
     app = Protect(api, policy=lambda: next(taken), identify=identify, log=lambda _: None)
-    assert Request.blank(V2, headers=HEADERS).get_response(app).status_int == 200
-    assert Request.blank(V2, headers=HEADERS).get_response(app).status_int == 404
+    assert blank(V2, headers=HEADERS).get_response(app).status_int == 200
+    assert blank(V2, headers=HEADERS).get_response(app).status_int == 404
 
 
 # --- Shadow mode ---
@@ -1099,4 +1105,4 @@ def test_shadow_mode_survives_an_error_of_our_own() -> None:
 
     api = ImageApi(image(1))
     app = Protect(api, policy=fail, identify=identify, log=lambda _: None, mode=Mode.SHADOW)
-    assert Request.blank(V2, headers=HEADERS).get_response(app).json == image(1)
+    assert blank(V2, headers=HEADERS).get_response(app).json == image(1)

@@ -35,6 +35,7 @@ from webob import Request, Response
 from protect.errors import PolicyError
 from protect.factories import filter_factory
 from protect.glance.patches import V20, V21
+from protect.identity.keystone import VERIFIED
 from tests.image_api import ID, ImageApi, image
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +68,7 @@ class Front:
         texts = tuple((kind, text) for kind, text in options.items() if kind in ("conf", "polar"))
         settings = tuple((name, value) for name, value in options.items() if name not in ("conf", "polar"))
         self.api = ImageApi(*(images or (image(1),)))
+        self.verified = True  # by keystonemiddleware, before us
         self.app = loaded(directory if texts else None, texts, settings)(app or self.api)
 
     def ask(
@@ -78,7 +80,7 @@ class Front:
         **headers: str,
     ) -> Response:
         sent = CONFIRMED | subject | {name.replace("_", "-"): value for name, value in headers.items()}
-        request = Request.blank("/", method=method, headers=sent)
+        request = Request.blank("/", {VERIFIED: object()} if self.verified else {}, method=method, headers=sent)
         request.environ["PATH_INFO"], _, request.environ["QUERY_STRING"] = path.partition("?")
         if body is not None:
             request.body = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -312,7 +314,7 @@ def test_an_upload_needs_a_right(door: str, tmp_path: Path) -> None:
 def test_no_way_around_the_cap_on_a_size(size: int, status: int, chunked: bool, tmp_path: Path) -> None:
     """CVE-2014-5356, CVE-2014-9623, CVE-2015-5286: a data stream that did not say its size had none."""
     front = Front(tmp_path, image_size_cap="10")
-    request = Request.blank(f"{PATH}/file", method="PUT", headers=CONFIRMED | OWNER)
+    request = Request.blank(f"{PATH}/file", {VERIFIED: object()}, method="PUT", headers=CONFIRMED | OWNER)
     request.environ["wsgi.input"] = BytesIO(b"x" * size)
     if chunked:
         request.environ["HTTP_TRANSFER_ENCODING"] = "chunked"
@@ -633,6 +635,20 @@ def test_headers_are_believed_only_when_somebody_has_confirmed_them(forged: dict
     assert front.patch(ADMIN, "replace", "name") == 200
 
 
+def test_headers_are_believed_only_where_somebody_has_looked_at_them(tmp_path: Path) -> None:
+    """The same, with nothing before us that takes them out: a pipeline that has lost its `authtoken`."""
+    front = Front(tmp_path)
+    front.verified = False
+    named = {"keystone.token_auth": "x", "Keystone-Token-Auth": "x", "keystone_token_auth": "x"}
+
+    for forged in (ADMIN, ADMIN | named):
+        assert front.ask("GET", PATH, forged).status_int == 401
+        assert front.patch(forged, "replace", "name") == 401
+    assert front.writes == []
+    front.verified = True
+    assert front.patch(ADMIN, "replace", "name") == 200
+
+
 @pytest.mark.parametrize("header", ["OpenStack-System-Scope", "X-Tenant-Id", "X-Role", "X-Tenant", "X-User"])
 def test_a_header_that_may_be_left_over_from_the_client_says_nothing(header: str, tmp_path: Path) -> None:
     """What keystonemiddleware does not always remove: `OpenStack-System-Scope`, and the older names of what it sets."""
@@ -697,7 +713,8 @@ def test_no_other_spelling_of_a_path_gets_past_a_rule(path: str, tmp_path: Path)
 def test_a_method_that_nobody_has_thought_of_is_refused(method: str, tmp_path: Path) -> None:
     """OSSN-0048, LP#1414532: a check by `assert` was gone under `python -O`."""
     front = Front(tmp_path)
-    environ = Request.blank(f"{PATH}/file", headers=CONFIRMED | ADMIN).environ | {"REQUEST_METHOD": method}
+    environ = Request.blank(f"{PATH}/file", {VERIFIED: object()}, headers=CONFIRMED | ADMIN).environ
+    environ["REQUEST_METHOD"] = method
 
     assert Request(environ).get_response(front.app).status_int == 405
     assert front.api.calls == []

@@ -47,6 +47,8 @@ def match(method: str, path: str, script_name: str = "") -> Match:
             id="tags-of-a-namespace",
         ),
         pytest.param("GET", "/", Door.OPEN, (), id="versions"),
+        pytest.param("GET", "/healthcheck", Door.OPEN, (), id="health"),
+        pytest.param("HEAD", "/healthcheck", Door.OPEN, (), id="health-without-a-body"),
         pytest.param("GET", "/v2/", Door.OPEN, (), id="one-version"),
     ],
 )
@@ -122,6 +124,13 @@ def test_the_paths_we_ask_ourselves_go_the_way_the_request_went() -> None:
             "/V2/images", 404, "the resource could not be found; paths of the image API start with `/v2`", id="V2"
         ),
         pytest.param("/v2/Images", 404, "the resource could not be found", id="another-case"),
+        pytest.param("/v2/healthcheck", 404, "the resource could not be found", id="health-below-a-version"),
+        pytest.param(
+            "/healthcheck/x",
+            404,
+            "the resource could not be found; paths of the image API start with `/v2`",
+            id="more-than-health",
+        ),
         pytest.param("/v2/v2/images", 404, "the resource could not be found", id="the-version-twice"),
         pytest.param("/v2/images/x/y/z/a", 404, "the resource could not be found", id="longer-than-any"),
         pytest.param(
@@ -145,6 +154,7 @@ def test_a_version_in_both_places_is_not_taken_off_twice() -> None:
     [
         pytest.param("HEAD", f"/v2/images/{ID}", "GET, PATCH, DELETE", id="head-of-an-image"),
         pytest.param("HEAD", f"/v2/images/{ID}/file", "GET, PUT", id="head-of-data"),
+        pytest.param("POST", "/healthcheck", "GET, HEAD", id="post-of-health"),
         pytest.param("DELETE", f"/v2/images/{ID}/file", "GET, PUT", id="delete-of-data"),
         pytest.param("get", "/v2/images", "GET, POST", id="lower-case"),
         pytest.param("GET", "/v2/cache/clean", "POST", id="a-word-is-no-id"),
@@ -173,8 +183,8 @@ def test_only_what_says_nothing_of_anyone_needs_no_decision(route: Route) -> Non
     open_to_all = route.door in (Door.OPEN, Door.SCHEMA)
     assert (not route.actions) == open_to_all == (route.on is On.NOTHING)
     if open_to_all:
-        assert route.method == "GET"
         assert route.path.startswith(("/schemas/", "/info/")) or route.path == "/"
+        assert route.method == "GET" or (route.method, route.path) == ("HEAD", "/")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
@@ -189,3 +199,7 @@ def test_no_row_is_there_twice() -> None:
 
 def test_the_root_has_no_segments() -> None:
     assert api_path("", "") == api_path("", "/") == api_path("/v2", "") == ApiPath("", ())
+
+
+def test_every_row_spells_its_first_segment_out() -> None:
+    assert not any(route.path.startswith("/{") for route in ROUTES)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, cast
 
 from webob import exc
 
+from protect import json_bodies
 from protect.decisions import DecisionPoint, Foresight, Hide
 from protect.enforcement.decision_log import Entry, Mode, Outcome
 from protect.enforcement.refusals import Refused, relayed
-from protect.glance import json_bodies, queries
+from protect.glance import queries
 from protect.glance.attributes import CORE, HIDEABLE
 from protect.glance.documents import Document, StoredImage, as_image
 from protect.glance.routes import Match
@@ -28,6 +29,9 @@ MAX_REQUEST_ID = 64  # characters; the API fails on longer ones
 
 # The action that shows a resource at all: who may not do that is told that it does not exist.
 _LOOKS = {"Image": "get_image", "Metadef": "get_metadef_namespace"}
+
+# The API refuses these before it looks for the image.
+_BLIND = frozenset({"list_cached_nodes", "manage_image_cache"})
 
 
 @dataclass(slots=True)
@@ -61,7 +65,7 @@ class Exchange:
     def fetched(self) -> FetchedImage:
         """Return the image that the path names; nothing is fetched until a fact is asked for."""
         image_id = self.match.names["image"]
-        return fetched_image(self.api, image_id, self._image_path(image_id))
+        return fetched_image(self.api, image_id, self._image_path(image_id), self.subject.tenant)
 
     def image(self) -> Image:
         """Return `fetched()` as what decisions are made on."""
@@ -73,7 +77,7 @@ class Exchange:
 
     def members(self, document: Document) -> Mapping[str, str]:
         """Return with whom the API says that the image of ``document`` is shared."""
-        return fetched_members(self.api, self._image_path(document["id"]))
+        return fetched_members(self.api, self._image_path(document["id"]), self.subject.tenant)
 
     def _image_path(self, image_id: str) -> str:
         return self.match.path.inside("images", image_id)
@@ -86,12 +90,14 @@ class Exchange:
         self.log_decision(decision, action, resource)
         return decision
 
-    def require(self, action: str, resource: AnyResource, *, about: AnyResource | None = None) -> None:
+    def require(
+        self, action: str, resource: AnyResource, *, about: AnyResource | None = None, message: str | None = None
+    ) -> None:
         """Raise Refused unless ``action`` is allowed. ``about`` is what a refusal may have to deny."""
         decision = self.decide(action, resource)
         if not decision.allowed:
-            message = f"You are not authorized to complete {action} action."
-            raise self.refused(decision, message, action, about)
+            told = message or f"You are not authorized to complete {action} action."
+            raise self.refused(decision, told, action, about)
 
     def forbidden(self, action: str, resource: AnyResource) -> Decision:
         """Ask whether a rule forbids what needs no `allow` of its own, and log the answer."""
@@ -106,7 +112,7 @@ class Exchange:
             return relayed(self.api.failure)
         if not self.subject.authenticated:
             return Refused(exc.HTTPUnauthorized())
-        if about is not None and self._secret(action, about):
+        if about is not None and not _blind(action, about) and self._secret(action, about):
             return Refused(exc.HTTPNotFound(self._absent()))
         return Refused(exc.HTTPForbidden(message))
 
@@ -182,6 +188,11 @@ class Exchange:
                 request_id=_request_id(self.environ),
             )
         )
+
+
+def _blind(action: str, about: AnyResource) -> bool:
+    """Tell whether a refusal says nothing of what it is about: nobody has asked for anything of it."""
+    return action in _BLIND and isinstance(about, FetchedImage) and not about.known
 
 
 def _request_id(environ: WSGIEnvironment) -> str | None:

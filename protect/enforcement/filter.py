@@ -66,7 +66,7 @@ class Protect:
         """Return what answers the request: our refusal, an edited answer, or the API behind us."""
         revision = ""
         try:
-            match = _match(environ)
+            match = matched(environ)
             forwarding.drop_method_overrides(environ)
             if match.route.door is Door.OPEN:
                 return self._app
@@ -79,7 +79,7 @@ class Protect:
     def _shadow(self, environ: WSGIEnvironment) -> WSGIApplication:
         """Return the API behind us, whatever the decisions are, and whatever goes wrong in making them."""
         try:
-            match = _match(environ)
+            match = matched(environ)
             if match.route.door is Door.OPEN:
                 return self._app
             exchange = self._exchange(environ, match)
@@ -98,7 +98,7 @@ class Protect:
             api=Upstream(self._app, environ),
             mode=self._mode,
             record=self._log,
-            context=_context(environ),
+            context=circumstances(environ),
         )
 
     def _carry_out(self, exchange: Exchange, plan: Plan) -> WSGIApplication:
@@ -122,7 +122,8 @@ class Protect:
         return streamed(app, extra)
 
 
-def _match(environ: WSGIEnvironment) -> Match:
+def matched(environ: WSGIEnvironment) -> Match:
+    """Return the row of the API's table for a request; raises MalformedRequest for one that no API may get."""
     path = api_path(str(environ.get("SCRIPT_NAME", "")), str(environ.get("PATH_INFO", "")))
     match = routes.find(str(environ["REQUEST_METHOD"]), path)
     if len(str(environ.get("HTTP_X_OPENSTACK_REQUEST_ID") or "")) > MAX_REQUEST_ID:
@@ -132,7 +133,7 @@ def _match(environ: WSGIEnvironment) -> Match:
     return match
 
 
-def _context(environ: WSGIEnvironment) -> dict[str, object]:
+def circumstances(environ: WSGIEnvironment) -> dict[str, object]:
     """Return the circumstances of a request, as far as they are known."""
     facts = {
         "api": "glance",

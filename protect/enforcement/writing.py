@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import cast
 
 from protect.enforcement.exchange import Exchange
 from protect.glance import documents, locations
 from protect.glance.attributes import CORE
-from protect.glance.json_bodies import printable
+from protect.json_bodies import printable
 from protect.values import Decision, Image, Location, Property
 
 _NONE: frozenset[str] = frozenset()
+
+Step = tuple[str | None, Callable[[], bool]]
 
 
 def require_visibility(x: Exchange, image: Image, wanted: object, *, about: Image | None = None) -> None:
@@ -31,22 +34,53 @@ def creatable(x: Exchange, body: Mapping[str, object]) -> dict[str, object]:
     left = dict(body)
     while dropped := _dropped_on_create(x, left):
         for name in dropped:
-            del left[name]
+            del left[cast("str", name)]
     return left
 
 
-def _dropped_on_create(x: Exchange, body: Mapping[str, object]) -> tuple[str, ...]:
+def _dropped_on_create(x: Exchange, body: Mapping[str, object]) -> tuple[str | None, ...]:
+    for steps in steps_on_create(x, body):
+        dropped = tuple(name for name, decide in steps if not decide())
+        if dropped:
+            return dropped
+    return ()
+
+
+def steps_on_create(x: Exchange, body: Mapping[str, object]) -> Iterator[list[Step]]:
+    """Yield what is decided on before an image is created: first its attributes of the API, then all the rest.
+
+    Each step is the name that it is about (None: the image as a whole), and the decision itself: True is written,
+    False is dropped, and it raises Refused or MalformedRequest. Raises MalformedRequest for a body that no API takes.
+    """
     image = documents.proposed_image(body, x.subject.tenant)
-    core = [name for name in body if name in CORE]
-    dropped = tuple(name for name in core if not attribute_written(x, "create", image, name, body[name]))
-    if dropped:
-        return dropped
-    x.require("add_image", image)
-    require_visibility(x, image, image.visibility)
+    yield [(n, partial(attribute_written, x, "create", image, n, body[n])) for n in body if n in CORE]
+    steps: list[Step] = [
+        (None, partial(_required, x, image)),
+        ("visibility", partial(_visibility_required, x, image)),
+    ]
     if "locations" in body:
-        new = [locations.proposed(each, image) for each in cast("list[object]", body["locations"])]
-        require_locations(x, "set_image_location", image, new)
-    return discarded_on_create(x, image, image.properties)
+        steps.append(("locations", partial(_locations_required, x, image, cast("list[object]", body["locations"]))))
+    properties = [Property(name, image, value) for name, value in image.properties.items()]
+    yield steps + [(prop.name, partial(written, x, "create", prop)) for prop in properties]
+
+
+def _required(x: Exchange, image: Image) -> bool:
+    message = None
+    if image.owner != x.subject.tenant:
+        # The words of the API, which clients and people know.
+        message = f"You are not permitted to create images owned by '{printable(str(image.owner))}'."
+    x.require("add_image", image, message=message)
+    return True
+
+
+def _visibility_required(x: Exchange, image: Image) -> bool:
+    require_visibility(x, image, image.visibility)
+    return True
+
+
+def _locations_required(x: Exchange, image: Image, places: list[object]) -> bool:
+    require_locations(x, "set_image_location", image, [locations.proposed(each, image) for each in places])
+    return True
 
 
 def attribute_written(
@@ -90,11 +124,6 @@ def _values(name: str, value: object, before: AbstractSet[str]) -> Iterable[obje
 def _refused(x: Exchange, decision: Decision, name: str, action: str, image: Image) -> Exception:
     # An image that is yet to be created has no existence to keep secret.
     return x.refused(decision, reserved(name), action, None if action == "create" else image)
-
-
-def discarded_on_create(x: Exchange, image: Image, properties: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the names that a rule says to drop; raises Refused for the first one that is denied."""
-    return tuple(name for name, value in properties.items() if not written(x, "create", Property(name, image, value)))
 
 
 def written(x: Exchange, action: str, prop: Property, *, about: Image | None = None) -> bool:

@@ -11,7 +11,7 @@ import orjson
 from protect.errors import MalformedRequest, ProtectError
 from protect.glance import attributes
 from protect.glance.attributes import CORE, LOCATION_ATTRIBUTES
-from protect.glance.json_bodies import kind, printable
+from protect.json_bodies import kind, printable
 from protect.values import Image
 
 Document = dict[str, Any]
@@ -247,7 +247,7 @@ def proposed_image(body: Mapping[str, object], tenant: str | None) -> Image:
     What the body leaves out has the value that the API will give it.
     """
     for name in body:
-        _check_proposed(name, body[name])
+        check_proposed(name, body[name])
     return Image(
         id=cast("str | None", body.get("id")),
         owner=cast("str | None", body.get("owner", tenant)),
@@ -298,7 +298,8 @@ def check_attribute(name: str, value: object) -> None:
         raise MalformedRequest("the attribute `tags` must be an array of text")
 
 
-def _check_proposed(name: str, value: object) -> None:
+def check_proposed(name: str, value: object) -> None:
+    """Raise MalformedRequest (400, or 403) where no client may create an image with this."""
     if name not in CORE:
         check_property(name, value)
     elif name == "id":

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from protect.errors import MalformedRequest
 from protect.glance.documents import Document, UnexpectedDocument
-from protect.glance.json_bodies import kind
+from protect.json_bodies import kind
 from protect.values import Image, Location
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from protect.errors import MalformedRequest
 from protect.glance import attributes
 from protect.glance.documents import check_attribute, check_name, check_property
-from protect.glance.json_bodies import dump, kind, parse, printable
+from protect.json_bodies import dump, kind, parse, printable
 
 MAX_OPERATIONS = 256
 
@@ -56,6 +56,14 @@ def media_type(content_type: str) -> str:
 
 def read(body: bytes, media: str) -> tuple[Change, ...]:
     """Return the operations of a patch; raises MalformedRequest (400, or 403 for what nobody may write)."""
+    changes = tuple(change_in(operation, media) for operation in operations_in(body))
+    for change in changes:
+        check(change)
+    return changes
+
+
+def operations_in(body: bytes) -> list[object]:
+    """Return the operations of a patch, unread; raises MalformedRequest."""
     operations = parse(body)
     if not isinstance(operations, list):
         raise MalformedRequest(f"the body must be a JSON array of operations, not {kind(operations)}")
@@ -63,10 +71,7 @@ def read(body: bytes, media: str) -> tuple[Change, ...]:
         raise MalformedRequest("the patch has no operation; send at least one")
     if len(operations) > MAX_OPERATIONS:
         raise MalformedRequest(f"the patch has more than {MAX_OPERATIONS} operations")
-    changes = tuple(_change(operation, media) for operation in operations)
-    for change in changes:
-        _check(change)
-    return changes
+    return operations
 
 
 def write(changes: Sequence[Change], media: str) -> bytes:
@@ -103,7 +108,8 @@ def _unescaped(part: str) -> str:
     return part.replace("~1", "/").replace("~0", "~").strip()
 
 
-def _change(operation: object, media: str) -> Change:
+def change_in(operation: object, media: str) -> Change:
+    """Return what an operation does; raises MalformedRequest."""
     if not isinstance(operation, dict):
         raise MalformedRequest(f"an operation must be a JSON object, not {kind(operation)}")
     op, path = _operator_v21(operation) if media == V21 else _operator_v20(operation)
@@ -141,7 +147,8 @@ def _depth(op: Op, name: str) -> int:
     return 2 if name == "locations" and op is not Op.REPLACE else 1
 
 
-def _check(change: Change) -> None:
+def check(change: Change) -> None:
+    """Raise MalformedRequest (400, or 403) for what the API lets nobody write."""
     if change.custom:
         if attributes.is_internal(change.name):
             raise MalformedRequest(f"Attribute '{printable(change.name)}' is reserved.", status=403)

@@ -39,7 +39,8 @@ def api_path(script_name: str, path_info: str) -> ApiPath:
     segments = tuple(text[1:].split("/"))
     if mounted:
         return ApiPath("", _canonical(segments))
-    if segments == ("versions",):
+    if segments in (("versions",), ("healthcheck",)):
+        # What stands beside the API and is asked before anybody has a token.
         return ApiPath("", ())
     if not _VERSION.match(segments[0]):
         _canonical(segments)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from protect.errors import MalformedRequest
 from protect.glance.attributes import CORE
 from protect.glance.documents import UnexpectedDocument
-from protect.glance.json_bodies import printable
+from protect.json_bodies import printable
 
 MAX_PARAMETERS = 200
 

@@ -150,6 +150,7 @@ CACHE = _rows("""
 
 OPEN = _rows("""
   GET    /                                             open          nothing  none -
+  HEAD   /                                             open          nothing  none -
   GET    /schemas/image                                schema        nothing  none -
   GET    /schemas/images                               schema        nothing  none -
   GET    /schemas/member                               open          nothing  none -
@@ -234,7 +235,7 @@ def _candidates(segments: tuple[str, ...]) -> list[tuple[Route, Mapping[str, str
     """
     found = [
         (route, names)
-        for route, pattern in _BY_LENGTH.get(len(segments), ())
+        for route, pattern in _ROWS_OF.get(_shape(segments), ())
         if (names := _names(pattern, segments)) is not None
     ]
     fewest = min((len(names) for _, names in found), default=0)
@@ -258,12 +259,17 @@ def _checked(match: Match) -> Match:
     return match
 
 
-def _by_length() -> Mapping[int, tuple[tuple[Route, tuple[str, ...]], ...]]:
-    rows: dict[int, list[tuple[Route, tuple[str, ...]]]] = {}
+def _shape(segments: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    # Every row spells its first segment out: few are left to be compared.
+    return len(segments), segments[:1]
+
+
+def _rows_of() -> Mapping[tuple[int, tuple[str, ...]], tuple[tuple[Route, tuple[str, ...]], ...]]:
+    rows: dict[tuple[int, tuple[str, ...]], list[tuple[Route, tuple[str, ...]]]] = {}
     for route in ROUTES:
         pattern = tuple(part for part in route.path.split("/") if part)
-        rows.setdefault(len(pattern), []).append((route, pattern))
-    return {length: tuple(found) for length, found in rows.items()}
+        rows.setdefault(_shape(pattern), []).append((route, pattern))
+    return {shape: tuple(found) for shape, found in rows.items()}
 
 
-_BY_LENGTH = _by_length()
+_ROWS_OF = _rows_of()

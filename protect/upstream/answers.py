@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from webob import Request
 
 from protect.glance.documents import UnexpectedDocument
+from protect.upstream.addresses import without_addresses
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
     Headers = list[tuple[str, str]]
 
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of an answer that we read
+MAX_ERROR = 256 * 1024  # bytes of an error that are shown
+
+_GZIP = 16 + zlib.MAX_WBITS
 
 # What described the answer before it was edited, or must not pass at all.
 _DESCRIBES_THE_BODY = frozenset(
@@ -41,8 +48,19 @@ class Answer:
     def succeeded(self) -> bool:
         return 200 <= self.code < 300
 
+    @property
+    def encoding(self) -> str:
+        """How the body is compressed; `identity` where it is plain."""
+        given = (value.strip().lower() for name, value in self.headers if name.lower() == "content-encoding")
+        return ", ".join(given) or "identity"
+
     def with_body(self, body: bytes) -> Answer:
-        """Return the same answer with another body, without what described the old one."""
+        """Return the same answer with another plain body, without what described the old one.
+
+        Compressed where that one was: then the client has asked for it, and the API has an opinion on it.
+        """
+        if self.encoding == "gzip":
+            body = gzip.compress(body, compresslevel=6, mtime=0)
         kept = [(k, v) for k, v in self.headers if k.lower() not in _DESCRIBES_THE_BODY]
         return Answer(self.status, [*kept, ("Content-Length", str(len(body)))], body)
 
@@ -64,16 +82,57 @@ def collect(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     finally:
         close(chunks)
     passed = [(k, v) for k, v in headers if _passes(k) and k.lower() not in _HOP_BY_HOP]
-    return Answer(status, passed, body)
+    answer = Answer(status, passed, body)
+    return _shown(answer) if answer.code >= 400 else answer
 
 
-def _joined(chunks: Iterable[bytes]) -> bytes:
+def _joined(chunks: Iterable[bytes], most: int = MAX_ANSWER) -> bytes:
     body = bytearray()
     for chunk in chunks:
         body += chunk
-        if len(body) > MAX_ANSWER:
+        if len(body) > most:
             raise UnexpectedDocument("an answer that is too large")
     return bytes(body)
+
+
+def _shown(error: Answer) -> Answer:
+    """Return an error of the API as a client may see it: plain, and without the addresses of stores."""
+    if not error.body:
+        return error
+    try:
+        text = without_addresses(_plain(error, MAX_ERROR))
+    except UnexpectedDocument:
+        return _unshown(error.status, error.headers)
+    if text == error.body:
+        return error
+    return Answer(error.status, _without_encoding(error.headers), b"").with_body(text)
+
+
+def _unshown(status: str, headers: Headers) -> Answer:
+    kept = _replaced(_without_encoding(headers), [("Content-Type", "text/plain; charset=UTF-8")])
+    return Answer(status, kept, b"").with_body(b"The image API gave an error that cannot be shown.")
+
+
+def _without_encoding(headers: Headers) -> Headers:
+    return [(name, value) for name, value in headers if name.lower() != "content-encoding"]
+
+
+def _plain(answer: Answer, most: int) -> bytes:
+    """Return the body without its compression; raises UnexpectedDocument, also for one of more than ``most`` bytes."""
+    body = answer.body
+    if answer.encoding == "gzip":
+        decoder = zlib.decompressobj(_GZIP)
+        try:
+            body = decoder.decompress(body, most + 1)
+        except zlib.error:
+            raise UnexpectedDocument("an answer that is not compressed as it says") from None
+        if len(body) <= most and (not decoder.eof or decoder.unused_data):
+            raise UnexpectedDocument("a compressed answer that is cut short, or goes on behind its end")
+    elif answer.encoding != "identity":
+        raise UnexpectedDocument("an answer in a compression that is not known here")
+    if len(body) > most:
+        raise UnexpectedDocument("an answer that is too large")
+    return body
 
 
 def close(chunks: object) -> None:
@@ -84,26 +143,74 @@ def close(chunks: object) -> None:
 
 
 def editable(answer: Answer) -> bytes:
-    """Return the body of a success that can be edited; raises UnexpectedDocument for a compressed one."""
-    for name, value in answer.headers:
-        if name.lower() == "content-encoding" and value.strip().lower() != "identity":
-            raise UnexpectedDocument("a compressed answer")
+    """Return the plain body of a success that can be edited; raises UnexpectedDocument."""
     if answer.code not in (200, 201):
         raise UnexpectedDocument(f"an answer {answer.code}")
-    return answer.body
+    return _plain(answer, MAX_ANSWER)
 
 
 def streamed(app: WSGIApplication, extra: Headers) -> WSGIApplication:
-    """Return the API with its answer untouched, but for headers: ours are added, image metadata is cut."""
+    """Return the API with the data in its answer untouched: our headers are added, image metadata in them is cut.
+
+    An error is no data: it is held until it is complete, and shown without the addresses of stores.
+    """
 
     def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def start(status: str, headers: Headers, exc_info: Any = None, /) -> Any:
-            passed = [(k, v) for k, v in headers if _passes(k)]
-            return start_response(status, _replaced(passed, extra), exc_info)
-
-        return app(environ, start)
+        stream = _Stream(start_response, extra)
+        return stream.passed(app(environ, stream.start))
 
     return run
+
+
+class _Stream:
+    """One answer on its way through. ``held`` is the beginning of an error."""
+
+    def __init__(self, start_response: StartResponse, extra: Headers) -> None:
+        self._start_response = start_response
+        self._extra = extra
+        self._started = False
+        self._held: tuple[str, Headers, Any] | None = None
+        self._written: list[bytes] = []
+
+    def start(self, status: str, headers: Headers, exc_info: Any = None, /) -> Any:
+        passed = _replaced([(k, v) for k, v in headers if _passes(k)], self._extra)
+        if int(status[:3]) >= 400:
+            self._held = status, passed, exc_info
+            return self._written.append
+        self._started = True
+        return self._start_response(status, passed, exc_info)
+
+    def passed(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+        if self._held is not None:
+            return self._error(chunks)
+        # Most have started by now, and what they return may be more to the server than its chunks: a file.
+        return chunks if self._started else self._late(chunks)
+
+    def _error(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+        assert self._held is not None
+        status, headers, exc_info = self._held
+        try:
+            answer = _shown(Answer(status, headers, _joined(chain(self._written, chunks), MAX_ERROR)))
+        except UnexpectedDocument:
+            answer = _unshown(status, headers)
+        finally:
+            close(chunks)
+        self._start_response(answer.status, answer.headers, exc_info)
+        return [answer.body]
+
+    def _late(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass on what starts only when its first chunk is asked for."""
+        try:
+            rest = iter(chunks)
+            for chunk in rest:
+                if self._held is not None:
+                    yield from self._error(chain([chunk], rest))
+                    return
+                yield chunk
+            if self._held is not None:
+                yield from self._error(())
+        finally:
+            close(chunks)
 
 
 def _passes(header: str) -> bool:

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from protect.errors import MalformedRequest
-from protect.glance.json_bodies import MAX_BODY
+from protect.json_bodies import MAX_BODY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from protect.glance import documents
-from protect.glance.documents import StoredImage
-from protect.upstream.subrequests import Upstream
+from protect.glance.documents import StoredImage, UnexpectedDocument
+from protect.glance.paths import is_identifier
+from protect.upstream.subrequests import Unavailable, Upstream
 from protect.values import Image, Task
 
 _FACTS = frozenset(Image.__dataclass_fields__) - {"id"}
@@ -23,6 +24,11 @@ class FetchedImage:
         self.id = image_id
         self._load = load
         self._stored: StoredImage | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether it has been fetched."""
+        return self._stored is not None
 
     def stored(self) -> StoredImage:
         """Return the image with all its facts; raises Unavailable or UnexpectedDocument, each time."""
@@ -116,17 +122,57 @@ class StoredMember:
         return self.image.members.get(self.tenant)
 
 
-def fetched_image(api: Upstream, image_id: str, path: str) -> FetchedImage:
-    """Return the image at ``path``. Nothing is fetched yet."""
+class OwnMembership(Mapping[str, str]):
+    """All that the API tells a tenant of an image's members: its own status. Asking for another's is an error."""
+
+    def __init__(self, tenant: str, status: str, refusal: Unavailable) -> None:
+        self._tenant, self._status, self._refusal = tenant, status, refusal
+
+    def __getitem__(self, tenant: str) -> str:
+        if tenant != self._tenant:
+            raise self._refusal
+        return self._status
+
+    def __iter__(self) -> Iterator[str]:
+        raise self._refusal
+
+    def __len__(self) -> int:
+        raise self._refusal
+
+
+def fetched_image(api: Upstream, image_id: str, path: str, tenant: str | None) -> FetchedImage:
+    """Return the image at ``path``. Nothing is fetched yet. ``tenant`` is the one who asks."""
 
     def load() -> StoredImage:
         document = api.fetch(path, lambda body: documents.read_document(body, image_id))
-        return StoredImage(document, lambda _: fetched_members(api, path))
+        return StoredImage(document, lambda _: fetched_members(api, path, tenant))
 
     return FetchedImage(image_id, load)
 
 
-def fetched_members(api: Upstream, image_path: str) -> Mapping[str, str]:
-    """Return tenant -> status from the API's own list; raises Unavailable or UnexpectedDocument."""
-    _, rows = api.fetch(f"{image_path}/members", documents.read_members)
+def fetched_members(api: Upstream, image_path: str, tenant: str | None) -> Mapping[str, str]:
+    """Return tenant -> status from the API's own list; raises Unavailable or UnexpectedDocument.
+
+    Where the API refuses ``tenant`` that list, it may still show the tenant's own membership.
+    """
+    path = f"{image_path}/members"
+    try:
+        _, rows = api.fetch(path, documents.read_members)
+    except Unavailable as refusal:
+        if refusal.answer.code not in (403, 404) or tenant is None or not is_identifier(tenant):
+            raise
+        return OwnMembership(tenant, _own_status(api, f"{path}/{tenant}", tenant), refusal)
     return {row["member_id"]: row["status"] for row in rows}
+
+
+def _own_status(api: Upstream, path: str, tenant: str) -> str:
+    def read(body: bytes) -> str:
+        row = documents.check_member(documents.read_object(body))
+        if row["member_id"] != tenant:
+            raise UnexpectedDocument("another member than the one asked for")
+        return str(row["status"])
+
+    status = api.fetch(path, read)
+    # That the list was refused is no failure any more.
+    api.failure = None
+    return status

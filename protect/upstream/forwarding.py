@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# An answer that we edit must be plain and whole: neither compressed nor "not modified" nor a part.
+# An answer that we edit must be whole, and in no compression that we do not know: neither "not modified" nor a part.
 _UNEDITABLE = (
     "HTTP_ACCEPT_ENCODING",
     "HTTP_IF_MATCH",
@@ -32,14 +33,21 @@ _OF_A_BODY = (
     "HTTP_TRANSFER_ENCODING",
     "wsgi.input_terminated",
 )
+# `gzip` by its name, and not with a weight of nothing.
+_WANTS_GZIP = re.compile(
+    r"(?:^|,)[ \t]*gzip[ \t]*(?:;[ \t]*q=(?!0(?:\.0*)?[ \t]*(?:,|$))[0-9.]+[ \t]*)?(?:,|$)", re.IGNORECASE
+)
 _METHOD_OVERRIDES = ("HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD")
 _RAW_ADDRESS = ("RAW_URI", "REQUEST_URI")
 _OF_THE_FIRST_REQUEST = ("webob.", "wsgiorg.routing_args", "routes.", "api.cache.")
 
 
 def ask_for_plain(environ: WSGIEnvironment) -> None:
-    """Change a request so that its answer can be edited."""
+    """Change a request so that its answer can be edited: plain, or in gzip where the client would have that."""
+    compressed = _WANTS_GZIP.search(str(environ.get("HTTP_ACCEPT_ENCODING") or ""))
     _drop(environ, _UNEDITABLE)
+    if compressed:
+        environ["HTTP_ACCEPT_ENCODING"] = "gzip"
 
 
 def drop_method_overrides(environ: WSGIEnvironment) -> None:

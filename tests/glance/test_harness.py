@@ -70,7 +70,7 @@ def test_nothing_is_left_when_it_has_stopped(glance_database: Path, tmp_path: Pa
 
 def test_one_that_cannot_start_says_why(glance_database: Path, tmp_path: Path) -> None:
     with (
-        pytest.raises(RuntimeError, match="nothing_such"),
+        pytest.raises(RuntimeError, match="Store for identifier store1 not found"),
         running_glance(tmp_path, glance_database, options="enabled_backends = nothing_such:nothing_such"),
     ):
         pass

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from protect import json_bodies
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
 from protect.enforcement.redaction import show_image
 from protect.enforcement.writing import creatable
-from protect.glance import json_bodies
 
 
 def create(x: Exchange) -> Plan:

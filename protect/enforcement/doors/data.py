@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from protect import json_bodies
 from protect.enforcement.doors.act import act
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
 from protect.errors import MalformedRequest
-from protect.glance import documents, json_bodies, queries
+from protect.glance import documents, queries
 
 MAX_STORES = 100  # stores that one request may name
 

@@ -37,6 +37,14 @@ def list_images(x: Exchange) -> Plan:
     return Plan(query=_wide(pairs) if listing.telling else None, edit=listing.edit)
 
 
+def visible(x: Exchange, images: list[Document]) -> list[Document]:
+    """Return those of ``images`` that the subject may see, with what it may not read cut out, and log what was."""
+    listing = _Listing(x, [], frozenset(), frozenset(), any(x.hidden_attributes()))
+    kept = listing._visible(images)
+    x.log_hidden(listing.hidden, None)
+    return kept
+
+
 def _nothing(pairs: list[tuple[str, str]]) -> Answer:
     page = {"images": [], "first": _link(pairs, None, queries.limit(pairs)), "schema": "/v2/schemas/images"}
     return Answer("200 OK", [("Content-Type", "application/json")], b"").with_body(documents.write(page))
@@ -139,12 +147,13 @@ class _Listing:
         """Return a full page, and set its ``next`` link. ``default`` is how long a page is if the client does not say.
 
         The API links to a next page when it has counted enough images, seen or unseen. That link alone would tell
-        whether a hidden property has a value, or name an image that may not be seen, so we look behind the page.
+        whether a hidden property has a value, or name an image that may not be seen. Ours is there whenever the page
+        is full: it depends on nothing but what is shown, and the next page may be empty, as one of the API's own may.
         """
         given = queries.limit(self.pairs)
         limit = default if given is None else given
         following, pages = page.pop("next", None), 0
-        while following is not None and len(kept) <= limit:
+        while following is not None and len(kept) < limit:
             if pages == MAX_PAGES:
                 # Neither an error nor a link: both would tell how many images there are that may not be seen.
                 log.warning("a list ends early: more than %d pages of images may not be seen", MAX_PAGES)
@@ -152,7 +161,7 @@ class _Listing:
             more, images = self._page_after(following, max(limit, REFILL))
             kept = kept + self._visible(images)
             following, pages = more.get("next"), pages + 1
-        if len(kept) > limit > 0:
+        if len(kept) >= limit > 0:
             page["next"] = _link(self.pairs, kept[limit - 1]["id"], limit)
         return kept[:limit]
 

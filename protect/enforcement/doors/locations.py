@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from protect import json_bodies
 from protect.enforcement.doors.act import act
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
 from protect.enforcement.writing import require_attribute, require_locations
-from protect.glance import documents, json_bodies, locations
+from protect.glance import documents, locations
 from protect.upstream.answers import Answer, editable
 from protect.values import Image
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
+from protect import json_bodies
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
-from protect.glance import documents, json_bodies
+from protect.glance import documents
 from protect.glance.documents import Document, UnexpectedDocument
 from protect.upstream.answers import Answer, editable
 from protect.upstream.facts import StoredMember

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from protect import json_bodies
 from protect.enforcement.doors.act import act, metadef
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
 from protect.errors import MalformedRequest
-from protect.glance import documents, json_bodies, queries
+from protect.glance import documents, queries
 from protect.glance.documents import Document
 from protect.glance.routes import On
 from protect.upstream.answers import Answer, editable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -23,8 +23,8 @@ from protect.enforcement.writing import (
 )
 from protect.glance import documents, locations, patches
 from protect.glance.documents import as_image
-from protect.glance.json_bodies import printable
 from protect.glance.patches import Change, Op
+from protect.json_bodies import printable
 from protect.upstream.answers import Answer
 from protect.upstream.facts import FetchedImage
 from protect.values import Decision, Image, Location, Property
@@ -36,7 +36,8 @@ def patch(x: Exchange) -> Plan:
     fetched = x.fetched()
     image = as_image(fetched)
     x.require("modify_image", image, about=image)
-    kept = _permitted(x, fetched, changes, media)
+    walk = Walk(x, fetched, media)
+    kept = tuple(change for change in changes if walk.permits(change))
     discarded = tuple(dict.fromkeys(change.name for change in changes if change not in kept))
     if not kept:
         return Plan(answer=_unchanged(x, fetched), discarded=discarded)
@@ -44,31 +45,35 @@ def patch(x: Exchange) -> Plan:
     return Plan(body, media, edit=lambda answer: redaction.show_image(x, answer), discarded=discarded)
 
 
-def _permitted(x: Exchange, fetched: FetchedImage, changes: Iterable[Change], media: str) -> tuple[Change, ...]:
-    """Return the operations that are not dropped; raises Refused for the first one that may not be done.
+class Walk:
+    """The operations of a patch one after the other, on the image as it will be when each is reached.
 
-    Walks over the image as it will be when each operation is reached: what one adds, the next one finds.
+    What one adds, the next one finds; one that is refused or dropped leaves the image as it was.
     """
-    image = as_image(fetched)
-    names: dict[str, object] | None = None
-    places: list[object] | None = None
-    kept = []
-    for change in changes:
+
+    def __init__(self, x: Exchange, fetched: FetchedImage, media: str) -> None:
+        self._x = x
+        self._fetched = fetched
+        self._image = as_image(fetched)
+        self._media = media
+        self._names: dict[str, object] | None = None
+        self._places: list[object] | None = None
+
+    def permits(self, change: Change) -> bool:
+        """Tell whether an operation is done (True) or dropped (False); raises Refused where it may not be done."""
+        x, image = self._x, self._image
         if change.name == "locations":
-            if places is None:
-                places = locations.list_of(fetched.stored().document)
-            if _locations_written(x, image, change, places):
-                kept.append(change)
-        elif not change.custom:
-            if _attribute_written(x, image, change):
-                kept.append(change)
-        else:
-            if names is None:
-                names = dict(image.properties)
-            if _change_written(x, image, change, names, media):
-                kept.append(change)
-                _apply(change, names)
-    return tuple(kept)
+            if self._places is None:
+                self._places = locations.list_of(self._fetched.stored().document)
+            return _locations_written(x, image, change, self._places)
+        if not change.custom:
+            return _attribute_written(x, image, change)
+        if self._names is None:
+            self._names = dict(image.properties)
+        done = _change_written(x, image, change, self._names, self._media)
+        if done:
+            _apply(change, self._names)
+        return done
 
 
 def _attribute_written(x: Exchange, image: Image, change: Change) -> bool:

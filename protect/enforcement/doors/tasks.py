@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from protect import json_bodies
 from protect.enforcement import redaction
 from protect.enforcement.doors.act import act
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
 from protect.enforcement.writing import creatable
 from protect.errors import MalformedRequest
-from protect.glance import documents, json_bodies
+from protect.glance import documents
 from protect.glance.documents import Document, StoredImage, UnexpectedDocument, as_image
 from protect.upstream.answers import Answer, editable
 from protect.upstream.facts import stored_task
