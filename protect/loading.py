@@ -139,14 +139,14 @@ def compile_sources(sources: Sources) -> Policy:
         log.warning("%s", warning)
     if not polar:
         return protections.alone(sources.revision(), warnings)
-    return protections.narrow(_polar(polar, sources.revision()), sources.revision(), warnings)
+    return protections.narrow(_polar(polar, sources.revision(), beside=True), sources.revision(), warnings)
 
 
-def _polar(texts: Sequence[tuple[str, str]], revision: str) -> Policy:
+def _polar(texts: Sequence[tuple[str, str]], revision: str, *, beside: bool = False) -> Policy:
     _check_oso(texts)
     from protect.polar.compiler import compile_policy
 
-    return compile_policy(texts, revision)
+    return compile_policy(texts, revision, beside=beside)
 
 
 def _protections(
@@ -167,7 +167,7 @@ def _protections(
     if found:
         if polar:
             try:
-                _polar(polar, sources.revision())
+                _polar(polar, sources.revision(), beside=True)
             except PolicyError as error:
                 found += error.problems
         raise PolicyError(found)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from protect import Decision, Image, Member, Policy, PolicyError, Property, Query, Resource, Subject
-from protect.polar import compiler
+from protect.polar import compiler, interview
 from protect.polar.compiler import compile_policy
 from protect.policy.saved import read_saved, save
 from protect.policy.vocabulary import TYPES
@@ -385,3 +386,58 @@ def test_twins_are_explored_once_only_where_that_is_the_same(condition: str) -> 
         image = Image("i", owner=owner, tags=frozenset({mark}), properties={mark: mark, name: mark})
         query = Query(subject, action, Property(name, image, mark))
         assert loaded.decide(query).allowed is plain.holds("allow", query), query
+
+
+def test_many_resources_are_decided_as_each_alone() -> None:
+    loaded = policy()
+    decide = loaded.deciding()
+    locked = replace(IMAGE, properties={"locked": True})
+    for resource in (
+        IMAGE,
+        replace(IMAGE, owner="o"),
+        locked,
+        Property("kernel_id", IMAGE),
+        Property("x", IMAGE),
+        IMAGE,
+    ):
+        query = Query(OWNER, "get_image", resource)
+        assert decide(query) == loaded.decide(query)
+
+
+def test_one_among_many_that_cannot_be_read_is_denied_and_the_next_is_not() -> None:
+    class Broken:
+        kind = "Image"
+
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+    decide = policy().deciding()
+    for _ in range(2):
+        assert decide(Query(OWNER, "get_image", Broken())).error  # type: ignore[arg-type]
+        assert decide(Query(OWNER, "get_image", IMAGE)).allowed
+    assert decide(Query(OWNER, "get_image", None)).error  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("slow", "error"), [(1, False), (100, True)], ids=["once", "each time"])
+def test_a_fact_that_takes_longer_than_oso_waits_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, slow: int, error: bool
+) -> None:
+    """Where a policy is grown on demand, Oso's clock runs while the API is asked for a fact."""
+
+    class Distant:
+        kind = "Image"
+        asked = 0
+
+        @property
+        def owner(self) -> str:
+            self.asked += 1
+            if self.asked <= slow:
+                time.sleep(0.2)
+            return "t"
+
+    monkeypatch.setattr(compiler, "BUDGET", 0)
+    monkeypatch.setattr(compiler, "BUDGET_PER_GRAPH", 0)
+    monkeypatch.setattr(interview, "PATH_TIMEOUT_MS", 100)
+    grown = policy('allow(s: Subject, "x", i: Image) if i.owner = s.tenant and s.has_role("member");')
+    decision = grown.decide(Query(OWNER, "x", Distant()))  # type: ignore[arg-type]
+    assert (decision.error, decision.allowed) == (error, not error)

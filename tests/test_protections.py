@@ -10,10 +10,11 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from protect import Image, Policy, PolicyError, Property, Query, Resource, Subject
+from protect import Image, Policy, PolicyError, Property, Query, Resource, Store, Subject, Task
 from protect.loading import Protection, Sources, compile_sources
 from protect.policy.patterns import LONGEST_NAME, linear, parse, searcher
 from protect.policy.saved import read_saved, save
@@ -270,6 +271,53 @@ def test_beside_rules_the_rules_decide_on_everything_else() -> None:
     policy = load(section("x"), polar=POLAR)
     assert policy.decide(Query(MEMBER, "get_image", IMAGE)).reason == "allowed by p.polar:4"
     assert not policy.decide(Query(ADMIN, "get_image", IMAGE)).allowed
+
+
+FORBIDS = """\
+forbid(_subject: Subject, "delete_image", image: Image) if image.protected = true;
+forbid(_subject: Subject, _action, property: Property) if property.name = "locked";
+discard(_subject: Subject, "update", property: Property) if property.name = "dropped";
+forbid(subject: Subject, "cache_clean", _store: Store) if not subject.has_role("admin");
+"""
+
+
+@pytest.mark.parametrize(
+    ("subject", "action", "resource", "reason"),
+    [
+        pytest.param(MEMBER, "delete_image", Image(protected=True), "forbidden by p.polar:1", id="a rule forbids"),
+        pytest.param(MEMBER, "delete_image", Image(), "left to the API", id="no rule forbids"),
+        pytest.param(MEMBER, "get_image", Image(), "left to the API", id="an action that no rule mentions"),
+        pytest.param(MEMBER, "tasks_api_access", Task(), "left to the API", id="another type of resource"),
+        pytest.param(MEMBER, "cache_clean", Store(), "forbidden by p.polar:4", id="a rule forbids a member"),
+        pytest.param(ADMIN, "cache_clean", Store(), "left to the API", id="and no admin"),
+        pytest.param(MEMBER, "read", Property("x", IMAGE), "allowed by p.conf:1", id="the file allows"),
+        pytest.param(NOBODY, "read", Property("x", IMAGE), "refused by p.conf:1", id="the file refuses"),
+        pytest.param(MEMBER, "read", Property("locked", IMAGE), "forbidden by p.polar:2", id="a rule forbids a name"),
+        pytest.param(
+            MEMBER, "read", Property("y", IMAGE), "refused by p.conf: no section fits this name", id="no section"
+        ),
+        pytest.param(MEMBER, "update", Property("dropped", IMAGE), "dropped by p.polar:3", id="a refusal is dropped"),
+        pytest.param(ADMIN, "inspect", Property("x", IMAGE), "no rule allows `inspect` on this property", id="other"),
+    ],
+)
+def test_rules_that_only_forbid_add_to_a_file(subject: Subject, action: str, resource: Any, reason: str) -> None:
+    policy = load(section("^(x|dropped|locked)$"), polar=FORBIDS)
+    query = Query(subject, action, resource)
+    assert policy.decide(query).reason == reason
+    assert read_saved("saved", save(policy)).decide(query) == policy.decide(query)
+
+
+def test_an_allow_rule_that_never_holds_decides_on_everything() -> None:
+    never = 'allow(subject: Subject, "x", _: Image) if subject.has_role("a") and not subject.has_role("a");\n'
+    query = Query(MEMBER, "get_image", IMAGE)
+    assert load(section("x"), polar=FORBIDS).decide(query).allowed
+    assert not load(section("x"), polar=FORBIDS + never).decide(query).allowed
+
+
+def test_rules_beside_a_file_say_something() -> None:
+    nothing = ["p.polar: no `allow`, `forbid` or `discard` rule, so nothing is added"]
+    assert problems(section("x"), polar='x("y");') == nothing
+    assert load(section("x"), polar="discard(_: Subject, _, _: Property);").decide(Query(MEMBER, "x", IMAGE)).allowed
 
 
 # --- what cannot be loaded ---

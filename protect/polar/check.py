@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import re2
 
 from protect.errors import Problem
-from protect.polar.interview import MARK
+from protect.polar.marks import MARK
 from protect.polar.syntax import (
     Block,
     Call,
@@ -67,27 +67,32 @@ _REFUSED = {
 }
 
 
-def problems(statements: Sequence[Statement], file: str, *, complete: bool = True) -> list[Problem]:
+def problems(
+    statements: Sequence[Statement], file: str, *, complete: bool = True, beside: bool = False
+) -> list[Problem]:
     """Return every problem of the statements of all files together, in the order of the text.
 
     ``file`` is the one to name for what is wrong with the whole.
     ``complete`` is False where syntax errors hide a part of the policy: then nothing is said of missing rules.
+    ``beside`` tells that something else allows what is not forbidden here.
     """
     arities = _arities(statements)
     found: list[Problem] = []
     for statement in statements:
         found.extend(_Checker(arities, complete).statement(statement))
-    if complete and not any(isinstance(statement, Rule) and statement.name == "allow" for statement in statements):
-        found.append(
-            Problem(
-                file,
-                0,
-                0,
-                "no `allow` rule, so nobody could do anything",
-                "write one: allow(subject, action, resource) if …;",
-            )
-        )
+    if complete and not allows(statements):
+        if not beside:
+            how = "write one: allow(subject, action, resource) if …;"
+            found.append(Problem(file, 0, 0, "no `allow` rule, so nobody could do anything", how))
+        elif not any(isinstance(each, Rule) and each.name in ENTRY_POINTS for each in statements):
+            how = "write one, or leave the file out"
+            found.append(Problem(file, 0, 0, "no `allow`, `forbid` or `discard` rule, so nothing is added", how))
     return found
+
+
+def allows(statements: Iterable[Statement]) -> bool:
+    """Tell whether one of the statements is an `allow` rule, whether it ever holds or not."""
+    return any(isinstance(each, Rule) and each.name == "allow" for each in statements)
 
 
 def _arities(statements: Iterable[Statement]) -> dict[str, dict[int, Span]]:

@@ -10,9 +10,9 @@ from typing import TypeVar
 from polar.exceptions import OsoError
 
 from protect.errors import PolicyError, Problem
-from protect.polar.check import ENTRY_POINTS, problems
+from protect.polar.check import ENTRY_POINTS, allows, problems
 from protect.polar.facades import VocabularyError
-from protect.polar.interview import Budget, Interviewer, Topic, texts
+from protect.polar.interview import TIMEOUT, Budget, Interviewer, Topic, texts
 from protect.polar.mentions import mentions
 from protect.polar.parser import parse
 from protect.polar.source import Source
@@ -35,27 +35,35 @@ MOST_SECONDS = 10.0
 ROOM = 500_000
 
 _PLACE = re.compile(r" at line (\d+), column (\d+)")
-_ENDLESS = ("Query timeout", "Goal stack overflow", "overflow")
+_ENDLESS = (TIMEOUT, "Goal stack overflow", "overflow")
 
 _Found = TypeVar("_Found", Graphs, ByName)
 References = Mapping[str, Fact]
 
 
-def compile_policy(files: Sequence[tuple[str, str]], revision: str) -> Policy:
-    """Compile ``(file name, text)`` pairs. Raises PolicyError, which lists every problem found."""
+def compile_policy(
+    files: Sequence[tuple[str, str]], revision: str, *, beside: bool = False, seconds: float = MOST_SECONDS
+) -> Policy:
+    """Compile ``(file name, text)`` pairs. Raises PolicyError, which lists every problem found.
+
+    ``beside``: protection files stand beside these. Then they need no `allow` rule, and without one the table says that
+    actions are left to the API. What is not explored after ``seconds`` grows on demand.
+    """
     try:
-        return _compiled(files, revision)
+        return _compiled(files, revision, beside, seconds)
     except RecursionError:
         raise PolicyError([Problem(files[0][0], 0, 0, "nested too deeply", "split the condition into rules")]) from None
 
 
-def _compiled(files: Sequence[tuple[str, str]], revision: str) -> Policy:
+def _compiled(files: Sequence[tuple[str, str]], revision: str, beside: bool, seconds: float) -> Policy:
     statements, found = _parse(files)
-    found += problems(statements, files[0][0], complete=not found)
+    found += problems(statements, files[0][0], complete=not found, beside=beside)
     if found:
         order = {name: index for index, (name, _) in enumerate(files)}
         raise PolicyError(sorted(found, key=lambda one: (order.get(one.file, -1), one.line, one.column)))
-    return _Compilation(files, statements).policy(revision)
+    policy = _Compilation(files, statements, seconds).policy(revision)
+    policy.table.leaves_actions = not allows(statements)
+    return policy
 
 
 def _parse(files: Sequence[tuple[str, str]]) -> tuple[list[Statement], list[Problem]]:
@@ -75,13 +83,13 @@ def _parse(files: Sequence[tuple[str, str]]) -> tuple[list[Statement], list[Prob
 class _Compilation:
     """The work on one policy. Its interviewer lives on only where a graph is not complete."""
 
-    def __init__(self, files: Sequence[tuple[str, str]], statements: Sequence[Statement]) -> None:
+    def __init__(self, files: Sequence[tuple[str, str]], statements: Sequence[Statement], seconds: float) -> None:
         self._statements = statements
         self._mentions = mentions(statements)
         self._heads = {name: [_head(rule) for rule in _rules(statements, name)] for name in ENTRY_POINTS}
         self._source = Source(dict(files), statements)
         self._builder = Builder()
-        deadline = time.monotonic() + MOST_SECONDS
+        deadline = time.monotonic() + seconds
         self._over = lambda: time.monotonic() > deadline
         self._budget = Budget(BUDGET, self._over)
         self._unexplored: dict[Leaf, Topic] = {}

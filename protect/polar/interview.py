@@ -8,33 +8,34 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from oso import Oso
+from polar.exceptions import OsoError
 from polar.ffi import PolarSource, process_messages
 from polar.host import Host
 from polar.predicate import Predicate
 from polar.query import Query as PolarQuery
 
 from protect.polar.facades import FACADES, FactFacade, ObjectFacade, VocabularyError, context, resource, subject
+from protect.polar.marks import MARK, RESOURCE_ALIAS
 from protect.policy.graph import Builder, Node, Switch, Test, every
 from protect.policy.growth import renew_after_fork
 from protect.policy.questions import Operator, Question, asker, same
 from protect.policy.vocabulary import CONTEXT, RESOURCES, TYPES, Fact, Scalar
 from protect.values import Query
 
-#: The name under which rules report that they decided; the compiler writes it into the source it hands to Oso.
-MARK = "_protect_rule"
-
-#: `Resource` is a built-in specializer of Polar, so the source handed to Oso says this instead (of the same length).
-RESOURCE_ALIAS = "Resourc_"
-
 #: How long one path may take before the policy counts as one that never ends, in milliseconds. A path of the shipped
 #: rules takes a fraction of one; only Oso's own clock can stop Oso.
 PATH_TIMEOUT_MS = 5000
+#: What Oso calls it.
+TIMEOUT = "Query timeout"
+#: How often a path that ran out of time without having used it is tried again.
+PATIENCE = 5
 
 _oso_lock = threading.RLock()
 
@@ -235,6 +236,20 @@ class Interviewer:
         self, topic: Topic, given: Sequence[tuple[Question, bool]] = (), reply: Callable[[Question], bool] | None = None
     ) -> Path:
         """Ask Oso once, answering ``given`` as given and anything else by ``reply`` (default: no)."""
+        for _ in range(PATIENCE):
+            begun = time.thread_time()
+            try:
+                return self._path(topic, given, reply)
+            except OsoError as error:
+                # Oso's clock is the one on the wall. Whoever has hardly computed meanwhile was kept from it: by a
+                # machine that is busy or was asleep, or by a fact that took its time.
+                if TIMEOUT not in str(error) or time.thread_time() - begun > PATH_TIMEOUT_MS / 2000:
+                    raise
+        return self._path(topic, given, reply)
+
+    def _path(
+        self, topic: Topic, given: Sequence[tuple[Question, bool]], reply: Callable[[Question], bool] | None
+    ) -> Path:
         self._references = topic.references
         self._literal_name = topic.kind == "Property" and topic.name not in topic.references
         self._known, self._equal, self._asked = {}, {}, []

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
 from protect.polar.check import ENTRY_POINTS
-from protect.polar.interview import MARK, RESOURCE_ALIAS
+from protect.polar.marks import MARK, RESOURCE_ALIAS
 from protect.polar.syntax import Block, Pattern, Rule, Span, Statement, walk
 from protect.values import Rule as RuleReference
 

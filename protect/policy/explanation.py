@@ -84,13 +84,21 @@ def _nearest(root: Node, query: Query, rules: Sequence[Rule], kind: str) -> Iter
 
 
 def _branches(node: Test | Switch, query: Query, kind: str) -> Iterator[tuple[Node, tuple[Step, ...]]]:
-    """Yield each branch with the answers that would have to change for the query to take it."""
-    actual: Any = node.ask(query)
+    """Yield each branch with the answers that would have to change for the query to take it.
+
+    What is asked here the decision has not asked: a fact that cannot be read has no answer, and each would be news.
+    """
+    actual: Any
+    try:
+        actual = node.ask(query)
+    except Exception:
+        actual = None
     if isinstance(node, Test):
         for answer, branch in enumerate(node.branches):
-            if node.question.operator is Operator.SEARCHES and bool(answer) != bool(actual):
+            holds = actual is not None and bool(answer) == bool(actual)
+            if node.question.operator is Operator.SEARCHES and not holds:
                 continue  # another name is no advice: it would be another section of the file
-            yield branch, () if bool(answer) == bool(actual) else (Step(node.question.phrase(kind), bool(answer)),)
+            yield branch, () if holds else (Step(node.question.phrase(kind), bool(answer)),)
         return
     taken = node.branches[actual]
     yield taken, ()

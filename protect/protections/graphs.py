@@ -34,10 +34,7 @@ class Protections:
 
     def alone(self, revision: str, warnings: Sequence[str] = ()) -> Policy:
         """Return the policy that decides on properties, and leaves every other action to the API."""
-        table = Table(leaves_actions=True)
-        for kind in RESOURCES:
-            if kind != "Property":
-                table.other[kind] = Graphs(allow=self._builder.leaf(True))
+        table = self._left(Table())
         for operation in OPERATIONS:
             table.properties[operation] = self._narrowed(ByName(Graphs()), operation, 0, alone=True)
         return Policy(table, revision=revision, rules=self.rules, warnings=warnings)
@@ -46,18 +43,36 @@ class Protections:
         """Return ``policy`` with the four operations on a property subject to the files as well.
 
         Whatever allows the operation, a section that refuses it wins; ``discard`` rules hold for its refusals too.
+        A policy that allows nothing adds what it forbids to the files, which then decide as they do alone.
         """
-        before = policy.table
+        before, alone = policy.table, policy.table.leaves_actions
         table = Table(before.actions, before.other, dict(before.properties), before.other_properties)
+        if alone:
+            table = self._left(table)
         for operation in OPERATIONS:
             by_name = before.properties.get(operation, before.other_properties)
-            table.properties[operation] = self._narrowed(by_name, operation, len(policy.rules), alone=False)
+            table.properties[operation] = self._narrowed(by_name, operation, len(policy.rules), alone=alone)
         return Policy(
             table,
             revision=revision,
             rules=(*policy.rules, *self.rules),
             growth=policy.growth,
             warnings=(*policy.warnings, *warnings),
+        )
+
+    def _left(self, table: Table) -> Table:
+        """Return ``table`` with every action on anything but properties left to the API, unless it is forbidden."""
+        allowed = self._builder.leaf(True)
+
+        def left(graphs: Graphs) -> Graphs:
+            return Graphs(graphs.forbid, allowed, graphs.discard)
+
+        return Table(
+            actions={key: left(graphs) for key, graphs in table.actions.items()},
+            other={kind: left(table.other.get(kind, Graphs())) for kind in RESOURCES if kind != "Property"},
+            properties=table.properties,
+            other_properties=table.other_properties,
+            leaves_actions=True,
         )
 
     def _narrowed(self, by_name: ByName, operation: str, offset: int, *, alone: bool) -> ByName:
