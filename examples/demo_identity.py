@@ -1,9 +1,10 @@
 """Identity for demonstrations: believes whatever the client says. Never put it in front of anything real.
 
 A token is ``user:tenant:role,role`` or, for a user's request that a trusted service passes on,
-``user:tenant:role,role:service-role``. Out come the headers that keystonemiddleware would set; the client's
-own copies of them are removed first. Whoever can reach the port can be anyone, so the filter refuses to start
-unless its section says ``i_know_this_is_no_security = yes``, and answers nobody outside this machine.
+``user:tenant:role,role:service-role``. Out come the headers that keystonemiddleware would set, and the mark by
+which the filter behind knows that they are not the client's; the client's own copies of them are removed first.
+Whoever can reach the port can be anyone, so the filter refuses to start unless its section says
+``i_know_this_is_no_security = yes``, and answers nobody outside this machine.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from webob import exc
+
+from protect.identity.keystone import VERIFIED
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -40,6 +43,8 @@ class DemoIdentity:
         for key in [key for key in environ if IDENTITY.fullmatch(re.sub(r"[-.]", "_", key.upper()))]:
             del environ[key]
         environ.update(_headers(environ.get("HTTP_X_AUTH_TOKEN", "")))
+        # Set whatever the token is worth, as keystonemiddleware does: what it is worth, the headers say.
+        environ[VERIFIED] = object()
         return self._app(environ, start_response)
 
 

@@ -6,14 +6,20 @@ import difflib
 import math
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NoReturn, TypeVar
 
 from protect.enforcement import Mode
 from protect.errors import ConfigError
+from protect.identity.algorithms import DEFAULT_ALGORITHMS, Algorithm
+from protect.identity.claims import ClaimNames
 
 DEFAULT_RELOAD = 5.0
+DEFAULT_LEEWAY = 30.0
+MAX_LEEWAY = 300.0  # seconds; more would make tokens last that were meant to be short
+
+JWT_OPTIONS = ("jwks", "jwt_issuer", "jwt_audience", "jwt_algorithms", "jwt_leeway", "jwt_claims")
 
 OPTIONS = (
     "policy",
@@ -25,6 +31,7 @@ OPTIONS = (
     "reload",
     "image_size_cap",
     "decision_log",
+    *JWT_OPTIONS,
 )
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -51,10 +58,34 @@ class ProtectionFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class JwtSettings:
+    """Whose bearer tokens are believed. ``jwks``: the issuer's public keys, a path or a URL. ``leeway``: seconds."""
+
+    jwks: str
+    issuer: str
+    audience: str
+    algorithms: tuple[Algorithm, ...] = DEFAULT_ALGORITHMS
+    leeway: float = DEFAULT_LEEWAY
+    claims: ClaimNames = field(default_factory=ClaimNames)
+
+    @classmethod
+    def from_options(cls, conf: Mapping[str, str]) -> JwtSettings:
+        """Read the options of `JWT_OPTIONS`; raises ConfigError that says which one to change, and to what."""
+        return cls(
+            jwks=_needed(conf, "jwks", "the issuer's public keys, a path or an https URL"),
+            issuer=_needed(conf, "jwt_issuer", "the `iss` of the tokens that are believed"),
+            audience=_needed(conf, "jwt_audience", "the `aud` that a token must be meant for"),
+            algorithms=_algorithms(conf.get("jwt_algorithms", " ".join(DEFAULT_ALGORITHMS))),
+            leeway=_leeway(conf.get("jwt_leeway", str(DEFAULT_LEEWAY))),
+            claims=_claims(conf.get("jwt_claims", "")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The filter's options. ``policy``: paths, none for the shipped rules. ``reload``: seconds between looks at the
     files, 0 for never. ``image_size_cap``: bytes, None for no cap. ``policy_rules``: the path of the ``policy.yaml``
-    that protection files in the format ``policies`` refer to."""
+    that protection files in the format ``policies`` refer to. ``jwt``: None where Keystone says who asks."""
 
     policy: tuple[str, ...] = ()
     mode: Mode = Mode.ENFORCE
@@ -63,6 +94,7 @@ class Settings:
     decision_log: DecisionLog = DecisionLog.DENIED
     protection_format: ProtectionFormat = ProtectionFormat.ROLES
     policy_rules: str | None = None
+    jwt: JwtSettings | None = None
 
     @classmethod
     def from_paste(cls, global_conf: Mapping[str, str], local_conf: Mapping[str, str]) -> Settings:
@@ -79,6 +111,7 @@ class Settings:
             decision_log=_choice(local_conf, "decision_log", DecisionLog.DENIED),
             protection_format=_choice(local_conf, "protection_format", ProtectionFormat.ROLES),
             policy_rules=_rules(local_conf),
+            jwt=_jwt(local_conf),
         )
 
 
@@ -105,12 +138,58 @@ def _check_available(conf: Mapping[str, str]) -> None:
     api = conf.get("api", "glance").strip()
     if api != "glance":
         _not_available("api", api, "glance")
-    if _choice(conf, "identity", _Identity.KEYSTONE) is not _Identity.KEYSTONE:
-        _not_available("identity", "jwt", "keystone")
 
 
 def _not_available(option: str, value: str, accepted: str) -> NoReturn:
     raise ConfigError(f"not available in this version: `{option} = {value}`; accepted: {accepted}")
+
+
+def _jwt(conf: Mapping[str, str]) -> JwtSettings | None:
+    if _choice(conf, "identity", _Identity.KEYSTONE) is _Identity.JWT:
+        return JwtSettings.from_options(conf)
+    for name in JWT_OPTIONS:
+        if name in conf:
+            raise ConfigError(f"`{name}` is read for `identity = jwt` only; set both, or leave it out")
+    return None
+
+
+def _needed(conf: Mapping[str, str], name: str, what: str) -> str:
+    value = conf.get(name, "").strip()
+    if not value:
+        raise ConfigError(f"`{name}` is missing; set it to {what}")
+    return value
+
+
+def _algorithms(value: str) -> tuple[Algorithm, ...]:
+    names = value.split()
+    unknown = [name for name in names if name not in list(Algorithm)]
+    if unknown or not names:
+        raise ConfigError(f"`jwt_algorithms = {value}` is not accepted; accepted, one or more of: {_listed(Algorithm)}")
+    return tuple(Algorithm(name) for name in names)
+
+
+def _leeway(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= MAX_LEEWAY:
+        raise ConfigError(f"`jwt_leeway = {value}` is not accepted; accepted: seconds from 0 to {MAX_LEEWAY:g}")
+    return seconds
+
+
+def _claims(value: str) -> ClaimNames:
+    known = [item.name for item in fields(ClaimNames)]
+    found: dict[str, str] = {}
+    for pair in value.split():
+        name, _, claim = pair.partition("=")
+        if name not in known or not claim or name in found:
+            raise ConfigError(
+                f"`jwt_claims = {value}` is not accepted at `{pair}`; accepted: `name=claim`, each name once, of: "
+                + ", ".join(known)
+            )
+        found[name] = claim
+    return ClaimNames(**found)
 
 
 def _paths(value: str) -> tuple[str, ...]:
