@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protect.enforcement import Entry, Outcome, Protect
-from protect.identity import keystone
+from protect.enforcement import Entry, Mode, Outcome, Protect
+from protect.errors import ConfigError
+from protect.identity import bearer, keystone
 from protect.loading import Protection
 from protect.reload import Reloader
-from protect.settings import DecisionLog, Settings
+from protect.settings import DecisionLog, JwtSettings, Settings
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+    from protect.values import Subject
+
+    Identify = Callable[[WSGIEnvironment], Subject]
 
 Clock = Callable[[], datetime]
 
 decisions = logging.getLogger("protect.decisions")
 
 
-def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callable[[WSGIApplication], Protect]:
+def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callable[[WSGIApplication], WSGIApplication]:
     """``paste.filter_factory``: loads the policy now, so that a bad one stops the service at start.
 
     Raises ConfigError for a bad option and PolicyError, with every problem, for a bad policy.
@@ -33,18 +41,43 @@ def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callabl
     reloader = Reloader(settings.policy, settings.reload, protection=protection)
     reloader.start()
     sink = decision_sink(settings.decision_log)
+    identify = keystone.identify if settings.jwt is None else by_token(settings.jwt)
 
-    def wrap(app: WSGIApplication) -> Protect:
-        return Protect(
+    def wrap(app: WSGIApplication) -> WSGIApplication:
+        protected = Protect(
             app,
             policy=lambda: reloader.policy,
-            identify=keystone.identify,
+            identify=identify,
             mode=settings.mode,
             image_size_cap=settings.image_size_cap,
             log=sink,
         )
+        # In shadow mode nothing is changed: no answer, and nothing that the API behind us gets.
+        watching = settings.mode is Mode.SHADOW
+        return protected if settings.jwt is None or watching else bearer.Challenge(protected)
 
     return wrap
+
+
+def by_token(settings: JwtSettings) -> Identify:
+    """Return what finds the subject in a bearer token. Loads the issuer's keys now: raises ConfigError."""
+    # Cryptography is loaded for those who use it: elsewhere it is not a reason to fail.
+    from protect.identity.claims import subject_of
+    from protect.identity.fetching import loader
+    from protect.identity.jwt import Tokens
+    from protect.identity.keyring import Keyring
+
+    keyring = Keyring(loader(settings.jwks), settings.jwks)
+    keyring.start()
+    tokens = Tokens(
+        keyring,
+        issuer=settings.issuer,
+        audience=settings.audience,
+        algorithms=settings.algorithms,
+        leeway=settings.leeway,
+        read=lambda claims: subject_of(claims, settings.claims),
+    )
+    return bearer.identify(tokens.verify)
 
 
 def decision_sink(which: DecisionLog, clock: Clock = lambda: datetime.now(UTC)) -> Callable[[Entry], None]:
@@ -62,3 +95,41 @@ def decision_sink(which: DecisionLog, clock: Clock = lambda: datetime.now(UTC)) 
             decisions.log(level, "%s", json.dumps({"time": clock().isoformat(), **asdict(entry)}))
 
     return write
+
+
+def decision_factory(global_conf: Mapping[str, str], **local_conf: str) -> WSGIApplication:
+    """``paste.app_factory``: the decision endpoint. Loads the policy now, so that a bad one stops the service at start.
+
+    Raises ConfigError for a bad option and PolicyError, with every problem, for a bad policy.
+    """
+    # What only the endpoint needs is not loaded into the process of an API that has the filter.
+    from protect.service.assembly import sidecar
+    from protect.service.settings import DecisionSettings
+
+    return sidecar(DecisionSettings.from_paste(global_conf, local_conf, os.environ))
+
+
+def application(ini: str) -> WSGIApplication:
+    """Return the application of a pipeline file; raises ConfigError, and PolicyError with every problem."""
+    from paste.deploy import loadapp
+
+    try:
+        app: WSGIApplication = loadapp(f"config:{Path(ini).absolute()}")
+    except (LookupError, OSError, configparser.Error, ImportError) as error:
+        raise ConfigError(f"`{ini}` cannot be loaded: {error}") from None
+    return app
+
+
+def section(ini: str, name: str) -> dict[str, str]:
+    """Return a section of a pipeline file, empty where there is none; raises ConfigError."""
+    from paste.deploy.loadwsgi import ConfigLoader
+
+    path = Path(ini).absolute()
+    try:
+        loader = ConfigLoader(str(path))
+        loader.update_defaults({"here": str(path.parent), "__file__": str(path)})
+        if not loader.parser.has_section(name):
+            return {}
+        return {key: loader.parser.get(name, key) for key in loader.parser._sections[name]}
+    except (OSError, configparser.Error) as error:
+        raise ConfigError(f"`{ini}` cannot be read: {error}") from None

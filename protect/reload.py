@@ -21,6 +21,14 @@ Clock = Callable[[], float]
 #: Seconds between the two looks that have to see a change alike.
 SETTLE = 0.5
 
+_alive: weakref.WeakSet[Reloader] = weakref.WeakSet()
+
+
+def look_soon() -> None:
+    """Have the files of every policy of this process looked at now, each in its own thread. For a signal's handler."""
+    for reloader in list(_alive):
+        reloader.look_soon()
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
@@ -46,8 +54,9 @@ class Reloader:
         *,
         protection: Protection = BY_ROLES,
         timer: Clock = time.time,
+        stopwatch: Clock = time.monotonic,
     ) -> None:
-        """Load now: raises PolicyError. ``seconds`` between looks at the files; 0 never looks again.
+        """Load now: raises PolicyError. ``seconds`` between looks at the files; 0 looks again only when told to.
 
         ``protection`` is how protection files are read; the file of rules that it names is looked at as well.
         """
@@ -55,37 +64,63 @@ class Reloader:
         self._protection = protection
         self._seconds = seconds
         self._timer = timer
-        self._stop = threading.Event()
+        self._stopwatch = stopwatch
+        self._stopped = False
+        self._wake = threading.Event()
         self._looking = threading.Lock()
         self._thread: threading.Thread | None = None
         self._good = self._seen = read(self._paths, protection)
         self._settled = True
         self.policy: Policy = load_sources(self._good)
         self.loaded = timer()
+        self._looked = stopwatch()
         self.failures = 0
         self.trouble: Trouble | None = None
         if self._good.missing:
             self.trouble = Trouble(f"missing: {', '.join(self._good.missing)}", timer())
 
-    def start(self) -> None:
-        """Start looking, if there is an interval. Looking goes on in the children of a server that forks."""
-        if self._seconds <= 0 or self._thread is not None:
+    @property
+    def age(self) -> float:
+        """Seconds since the last look at the files ended, well or badly."""
+        return self._stopwatch() - self._looked
+
+    def start(self, *, on_demand: bool = False) -> None:
+        """Start looking, if there is an interval, or ``on_demand`` too. Looking goes on in the children of a server
+        that forks."""
+        if (self._seconds <= 0 and not on_demand) or self._thread is not None:
             return
         self._run()
-        reference = weakref.ref(self)
+        _alive.add(self)
+        reference, held = weakref.ref(self), list[Reloader]()
 
-        def again() -> None:
-            # Threads do not survive a fork, and a lock held by one of them would stay locked for ever.
+        def before() -> None:
+            # A child must not be born in the middle of a look: what the compiler has locked would stay locked there.
             reloader = reference()
-            if reloader is not None and not reloader._stop.is_set():
-                reloader._looking = threading.Lock()
+            if reloader is not None and not reloader._stopped:
+                reloader._looking.acquire()
+                held.append(reloader)
+
+        def in_parent() -> None:
+            while held:
+                held.pop()._looking.release()
+
+        def in_child() -> None:
+            # Threads do not survive a fork.
+            while held:
+                reloader = held.pop()
+                reloader._looking, reloader._wake = threading.Lock(), threading.Event()
                 reloader._run()
 
-        os.register_at_fork(after_in_child=again)
+        os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
 
     def stop(self) -> None:
         """Stop looking."""
-        self._stop.set()
+        self._stopped = True
+        self._wake.set()
+
+    def look_soon(self) -> None:
+        """Have the thread look at the files now; a change that it sees is looked at again before it counts."""
+        self._wake.set()
 
     def look(self) -> bool:
         """Look at the files once; return whether another policy is in force now. Never raises."""
@@ -99,6 +134,7 @@ class Reloader:
                 log.exception("looking at the policy files failed")
                 self._settled = False  # nothing is wrong with the files: try them again at the next look
                 self._failed(f"internal error: {type(error).__name__}")
+            self._looked = self._stopwatch()
             return self.policy is not before
 
     def _look(self) -> None:
@@ -136,5 +172,14 @@ class Reloader:
         self._thread.start()
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._seconds if self._settled else min(self._seconds, SETTLE)):
-            self.look()
+        while not self._stopped:
+            self._wake.wait(self._pause())
+            self._wake.clear()
+            if not self._stopped:
+                self.look()
+
+    def _pause(self) -> float | None:
+        """Return the seconds until the next look, None for none."""
+        if self._settled:
+            return self._seconds or None
+        return min(self._seconds, SETTLE) if self._seconds else SETTLE

@@ -15,11 +15,15 @@ from webob import Request
 from protect.enforcement import Entry, Mode, Outcome
 from protect.errors import ConfigError, PolicyError
 from protect.factories import decision_sink, filter_factory
+from protect.identity.keystone import VERIFIED
 from protect.settings import OPTIONS, DecisionLog, ProtectionFormat, Settings
 from tests.image_api import ID, ImageApi, image
 
-NAMES = "policy, policy_rules, protection_format, api, identity, mode, reload, image_size_cap, decision_log"
+NAMES = "policy, policy_rules, protection_format, api, identity, mode, reload, image_size_cap, decision_log, " + (
+    "jwks, jwt_issuer, jwt_audience, jwt_algorithms, jwt_leeway, jwt_claims"
+)
 HEADERS = {"X-Identity-Status": "Confirmed", "X-Project-Id": "t1", "X-Roles": "reader"}
+MARK = {VERIFIED: object()}
 
 
 def settings(**options: str) -> Settings:
@@ -97,8 +101,8 @@ def test_every_option_is_read() -> None:
         pytest.param(
             "identity",
             "jwt",
-            "not available in this version: `identity = jwt`; accepted: keystone",
-            id="jwt",
+            "`jwks` is missing; set it to the issuer's public keys, a path or an https URL",
+            id="jwt-without-keys",
         ),
         pytest.param(
             "identity", "none", "`identity = none` is not accepted; accepted: keystone, jwt", id="another-identity"
@@ -163,9 +167,9 @@ def load(tmp_path: Path, *, default: str = "", section: str = "", policy: str = 
 
 def test_a_pipeline_with_a_real_policy(tmp_path: Path) -> None:
     app = load(tmp_path, section="policy = %(here)s/rules.polar\nreload = 0")
-    shown = Request.blank(f"/v2/images/{ID.format(1)}", headers=HEADERS).get_response(app)
+    shown = Request.blank(f"/v2/images/{ID.format(1)}", MARK, headers=HEADERS).get_response(app)
     assert (shown.status_int, shown.json) == (200, image(1, other="o"))
-    assert Request.blank(f"/v2/images/{ID.format(2)}", headers=HEADERS).get_response(app).status_int == 404
+    assert Request.blank(f"/v2/images/{ID.format(2)}", MARK, headers=HEADERS).get_response(app).status_int == 404
     assert Request.blank(f"/v2/images/{ID.format(1)}").get_response(app).status_int == 401
 
 
@@ -187,7 +191,7 @@ def test_each_section_has_a_policy_of_its_own(tmp_path: Path) -> None:
         for name in ("some.polar", "none.polar")
     ]
     path = f"/v2/images/{ID.format(1)}"
-    assert [Request.blank(path, headers=HEADERS).get_response(app).status_int for app in apps] == [200, 404]
+    assert [Request.blank(path, MARK, headers=HEADERS).get_response(app).status_int for app in apps] == [200, 404]
 
 
 def entry(outcome: Outcome) -> Entry:

@@ -10,7 +10,7 @@ from webob import Request
 
 from protect import Policy
 from protect.enforcement import Protect
-from protect.identity.keystone import identify
+from protect.identity.keystone import VERIFIED, identify
 from tests.bench.timing import line, rounds
 
 IMAGES, PROPERTIES = 1_000, 30
@@ -68,7 +68,7 @@ def main() -> None:
     }
 
     def ask(target: Any) -> Any:
-        request = Request.blank("/v2/images?limit=1000", headers=headers)
+        request = Request.blank("/v2/images?limit=1000", {VERIFIED: object()}, headers=headers)
         return request.get_response(target)
 
     answer = ask(app)
