@@ -1,0 +1,160 @@
+"""`protect explain` and `protect decide`: a query typed by a person, or an AuthZEN document."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from protect.cli import main
+from protect.cli.questions import document
+
+WHO = ["--subject", "id=u,tenant=red,roles=member,reader"]
+OWN = ["--resource", "image:1", "owner=red", "visibility=private"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        pytest.param([*WHO, "--action", "download_image", *OWN], 0, "allowed by", id="an own image"),
+        pytest.param(
+            [*WHO, "--action", "download_image", "--resource", "image:1", "owner=blue,visibility=private"],
+            1,
+            "image.owner equals subject.tenant: no",
+            id="a stranger's image",
+        ),
+        pytest.param(
+            ["--subject", "id=u", "roles=member", "tenant=red", "--action", "publicize_image", *OWN],
+            1,
+            'subject has role "admin": yes',
+            id="what would have to be otherwise",
+        ),
+        pytest.param(
+            [*WHO, "--action", "update", "--resource", "property:kernel_id", "value=x", "image.owner=red"],
+            1,
+            "no rule allows `update`",
+            id="a property that is protected",
+        ),
+        pytest.param(
+            [*WHO, "--action", "update", "--resource", "property:os", "value=x", "image.owner=red"],
+            0,
+            "allowed by",
+            id="a property that is not",
+        ),
+        pytest.param(
+            [
+                *WHO,
+                "--action",
+                "get_image",
+                "--resource",
+                "image:1",
+                "owner=x",
+                "visibility=shared",
+                "members=red:pending",
+            ],
+            0,
+            "shared with subject.tenant (pending): yes",
+            id="an image that is shared with it",
+        ),
+        pytest.param(
+            [*WHO, "--action", "get_image", "--resource", "image:1", "owner=x", "visibility=shared"],
+            1,
+            "shared with subject.tenant (pending): no",
+            id="an image that is shared with nobody",
+        ),
+        pytest.param(
+            [*WHO, "--action", "get_image", "--resource", "image:1"], 1, "were not given", id="an image without facts"
+        ),
+    ],
+)
+def test_explain_says_why(capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, said: str) -> None:
+    assert main(["explain", "rules", *arguments]) == status
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param([*WHO, "--action", "x"], "--resource", id="no resource"),
+        pytest.param([*WHO, *OWN], "--action", id="no action"),
+        pytest.param(["--subject", "member", "--action", "x", *OWN], "write key=value", id="a word without a key"),
+        pytest.param([*WHO, "--action", "x", "--resource", "owner=red"], "type and id", id="no type first"),
+        pytest.param([*WHO, "--action", "x", *OWN, "size=big"], "a number", id="a size that is none"),
+        pytest.param([*WHO, "--action", "x", *OWN, "protected=maybe"], "true or false", id="neither true nor false"),
+        pytest.param(["--subject", "id=a,id=b", "--action", "x", *OWN], "twice", id="a key that is there twice"),
+        pytest.param(["nowhere", *WHO, "--action", "x", *OWN], "does not exist", id="a policy that is not there"),
+        pytest.param(["-", *WHO], "standard input", id="both ways at once"),
+    ],
+)
+def test_wrong_usage_is_said(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    assert main(["explain", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_json_is_what_the_endpoint_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "rules", *WHO, "--action", "download_image", *OWN, "--format", "json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["decision"] is True
+    assert said["rule"]["file"].endswith("images.polar")
+    assert {"question": "image.owner equals subject.tenant", "answer": True} in said["steps"]
+
+
+def evaluation(**changed: Any) -> dict[str, Any]:
+    asked = {
+        "subject": {"type": "user", "id": "u", "properties": {"tenant": "red", "roles": ["member"]}},
+        "action": {"name": "download_image"},
+        "resource": {"type": "image", "id": "1", "properties": {"owner": "red", "visibility": "private"}},
+    }
+    return asked | changed
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(json.dumps(evaluation()), 0, id="allowed"),
+        pytest.param(json.dumps(evaluation(action={"name": "publicize_image"})), 1, id="denied"),
+        pytest.param(json.dumps(evaluation(action={})), 2, id="an action without a name"),
+        pytest.param("{", 2, id="no JSON"),
+    ],
+)
+@pytest.mark.parametrize("command", ["explain", "decide"])
+def test_an_authzen_document_comes_from_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, body: str, status: int
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(body.encode())))
+    assert main([command, "rules", "-"]) == status
+
+
+@pytest.mark.parametrize(
+    ("action", "status"), [pytest.param("download_image", 0, id="yes"), pytest.param("publicize_image", 1, id="no")]
+)
+def test_decide_is_one_line_of_json(capsys: pytest.CaptureFixture[str], action: str, status: int) -> None:
+    assert main(["decide", "rules", *WHO, "--action", action, *OWN]) == status
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["decision"] is (status == 0)
+
+
+def test_flags_become_an_evaluation() -> None:
+    asked = document(
+        ["id=u,tenant=t,roles=a,b", "admin_project=true"],
+        "update",
+        ["property:hw", "value:=5", "image.owner=t", "image.hidden=true", "image.tags=x,y"],
+        ["store=fast"],
+    )
+    assert asked == {
+        "subject": {
+            "type": "user",
+            "id": "u",
+            "properties": {"tenant": "t", "roles": ["a", "b"], "admin_project": True},
+        },
+        "action": {"name": "update"},
+        "resource": {
+            "type": "property",
+            "id": "hw",
+            "properties": {"value": 5, "image": {"owner": "t", "os_hidden": True, "tags": ["x", "y"]}},
+        },
+        "context": {"store": "fast"},
+    }
