@@ -5,13 +5,14 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench env glance-env glance-functional clean
+.PHONY: help demo test lint bench bench-http env glance-env system glance-functional clean
 
 help:
 	@echo 'make demo        the story, on a real server on 127.0.0.1; then it stays up for your own requests'
 	@echo 'make test        ruff, mypy and every test; those with a real Glance too'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make bench       the benchmarks, each beside its alternatives'
+	@echo 'make bench-http  decisions over HTTP, beside Cerbos (wants wrk and npm)'
 	@echo 'make env         the development environment, .venv'
 	@echo 'make glance-env  the environment with a real Glance, .venv-glance'
 	@echo 'make glance-functional  Glance'"'"'s own functional tests, with and without the filter: most of an hour'
@@ -23,6 +24,9 @@ env:
 glance-env:
 	@PYTHON='$(PYTHON)' .ci/bootstrap glance
 
+system:
+	@.ci/bootstrap system
+
 demo: env
 	@.venv/bin/python -m examples.demo $(if $(ONCE),--once)
 
@@ -33,7 +37,10 @@ lint: env
 bench: env
 	@.venv/bin/python -m tests.bench
 
-test: lint glance-env
+bench-http: env
+	@.venv/bin/python -m tests.bench.http_decisions
+
+test: lint glance-env system
 	@.venv/bin/python -m pytest $(ARGS)
 
 # FUNCTIONAL="--module test_images" runs a part of them.

@@ -27,6 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "protect.errors": (),
     "protect.values": ("protect.errors",),
     "protect.decisions": ("protect.errors", "protect.values"),
+    "protect.json_bodies": ("protect.errors",),
     # The policy: pure. No HTTP, no clock, no wire format, and no compiler.
     "protect.policy": ("protect.errors", "protect.values", "protect.decisions"),
     # `Policy.load` is the door to the compiler; it imports it when it is called, so that a compiled policy
@@ -58,6 +59,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protect.polar.terms",
     ),
     "protect.polar": ("protect.errors", "protect.values", "protect.policy"),
+    # Exact answers about policies, from their graphs alone.
+    "protect.analysis": ("protect.errors", "protect.values", "protect.policy", "protect.glance.attributes"),
     # Protection files become graphs without Polar.
     "protect.protections": ("protect.errors", "protect.values", "protect.policy"),
     "protect.protections.ini": ("protect.errors",),
@@ -69,6 +72,30 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protect.polar",
         "protect.protections",
     ),
+    # Checks of policy files: pure but for files' modes and remembered graphs. Never Oso: the compiler is imported when
+    # it is needed, and does without where there is none.
+    "protect.lint": (
+        "protect.errors",
+        "protect.values",
+        "protect.locate",
+        "protect.policy",
+        "protect.polar",
+        "protect.protections",
+        "protect.glance",
+        "protect.analysis",
+    ),
+    # Tests of a policy: a file of them in, results out. Reads and compiles the policy that a file names.
+    "protect.testing": (
+        "protect.errors",
+        "protect.values",
+        "protect.loading",
+        "protect.policy",
+        "protect.polar",
+        "protect.protections",
+        "protect.glance.attributes",
+        "protect.analysis",
+        "protect.lint.known",
+    ),
     "protect.reload": (
         "protect.errors",
         "protect.values",
@@ -77,23 +104,81 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protect.loading",
     ),
     # An API's wire format and the identity: pure, and strangers to the policy.
-    "protect.glance": ("protect.errors", "protect.values", "protect.decisions"),
+    "protect.glance": ("protect.errors", "protect.values", "protect.decisions", "protect.json_bodies"),
+    "protect.authzen": ("protect.errors", "protect.values", "protect.json_bodies", "protect.glance"),
     "protect.identity": ("protect.errors", "protect.values"),
+    # Tokens: what stands in them is pure; their keys are fetched.
+    "protect.identity.keys": ("protect.errors", "protect.json_bodies", "protect.identity.algorithms"),
+    "protect.identity.fetching": ("protect.errors", "protect.identity.keys"),
+    "protect.identity.keyring": ("protect.errors", "protect.identity.keys"),
+    "protect.identity.jwt": (
+        "protect.errors",
+        "protect.json_bodies",
+        "protect.identity.algorithms",
+        "protect.identity.claims",
+        "protect.identity.keys",
+    ),
     # The enforcement point is handed a decision point and never meets the policy.
-    "protect.upstream": ("protect.errors", "protect.values", "protect.glance"),
+    "protect.upstream": ("protect.errors", "protect.values", "protect.json_bodies", "protect.glance"),
     "protect.enforcement": (
         "protect.errors",
         "protect.values",
         "protect.decisions",
+        "protect.json_bodies",
         "protect.glance",
         "protect.identity",
         "protect.upstream",
     ),
-    "protect.settings": ("protect.errors", "protect.values", "protect.decisions", "protect.enforcement"),
+    # The decision endpoint: answers over HTTP what the policy answers. It knows doors, to answer for a gateway.
+    "protect.service": (
+        "protect.errors",
+        "protect.values",
+        "protect.decisions",
+        "protect.json_bodies",
+        "protect.policy",
+        "protect.glance",
+        "protect.authzen",
+        "protect.identity",
+        "protect.upstream",
+        "protect.enforcement",
+        "protect.reload",
+    ),
+    "protect.service.recording": ("protect.values", "protect.service", "protect.settings"),
+    "protect.service.settings": (
+        "protect.errors",
+        "protect.options",
+        "protect.settings",
+        "protect.service",
+        "protect.proxy.settings",
+    ),
+    "protect.serving": ("protect.errors", "protect.options", "protect.reload"),
+    "protect.settings": (
+        "protect.errors",
+        "protect.values",
+        "protect.decisions",
+        "protect.enforcement",
+        "protect.identity.algorithms",
+        "protect.identity.claims",
+    ),
     # An operator's pipeline file, as text.
     "protect.paste_ini": ("protect.errors", "protect.settings"),
+    # Connections to a server, for the proxy and for what runs inside other people's services.
+    "protect.connections": ("protect.errors",),
+    # The check of oslo.policy: inside other people's services, so next to nothing comes with it.
+    "protect.oslo_policy": ("protect.errors", "protect.connections", "protect.glance.targets"),
+    # An image API over HTTP, as an application that the filter can stand in front of.
+    "protect.proxy": (
+        "protect.errors",
+        "protect.connections",
+        "protect.glance.documents",
+        "protect.upstream.bodies",
+        "protect.settings",
+    ),
+    "protect.proxy.factory": ("protect.errors", "protect.connections", "protect.proxy", "protect.factories"),
     # The top: puts everything together.
+    "protect.__main__": ("protect.cli",),
     "protect.factories": ("protect",),
+    "protect.service.assembly": ("protect",),
     "protect.cli": ("protect",),
 }
 
@@ -102,8 +187,14 @@ RESERVED: dict[str, tuple[str, ...]] = {
     # loading looks only whether Oso is there, to say so when it is not.
     "oso": ("protect.polar", "protect.loading"),
     "polar": ("protect.polar",),
-    "webob": ("protect.enforcement", "protect.upstream", "protect.factories"),
+    "webob": ("protect.enforcement", "protect.upstream", "protect.proxy", "protect.factories"),
     "paste": ("protect.factories", "protect.settings"),
+    # Only where tokens are verified: nobody else has to load it.
+    "jwt": ("protect.identity.jwt",),
+    "cryptography": ("protect.identity.keys",),
+    # The server of one command, and what only the decision endpoint counts with.
+    "granian": ("protect.serving",),
+    "prometheus_client": ("protect.service.metrics",),
 }
 
 OPTIONS = {
@@ -116,9 +207,19 @@ OPTIONS = {
     "reload",
     "image_size_cap",
     "decision_log",
+    "jwks",
+    "jwt_issuer",
+    "jwt_audience",
+    "jwt_algorithms",
+    "jwt_leeway",
+    "jwt_claims",
 }
 
+# What the proxy takes beside the filter's.
+PROXY_OPTIONS = {"upstream", "upstream_timeout", "upstream_ca"}
+
 INI_FILES = sorted((ROOT / "paste").rglob("*.ini"))
+FILTER_FILES = [path for path in INI_FILES if path.name not in ("proxy.ini", "sidecar.ini")]
 MODULES = sorted((ROOT / "protect").rglob("*.py"))
 
 
@@ -236,10 +337,12 @@ def test_there_are_pipelines() -> None:
         "demo.ini",
         "glance-api-paste-pipelines.ini",
         "glance-api-paste.ini",
+        "proxy.ini",
+        "sidecar.ini",
     ]
 
 
-@pytest.mark.parametrize("path", INI_FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILTER_FILES, ids=lambda path: path.name)
 def test_pastedeploy_reads_a_pipeline(path: Path) -> None:
     sections = ConfigLoader(str(path)).parser.sections()
     assert "filter:protect" in sections
@@ -254,7 +357,7 @@ def test_a_pipeline_names_only_what_exists(path: Path) -> None:
         assert set(pipeline) <= named
 
 
-@pytest.mark.parametrize("path", INI_FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILTER_FILES, ids=lambda path: path.name)
 def test_our_section_has_only_known_options(path: Path) -> None:
     ini = parsed(path)
     assert not ini.defaults()
@@ -266,7 +369,18 @@ def test_our_section_has_only_known_options(path: Path) -> None:
     assert set(suggested) <= OPTIONS
 
 
-@pytest.mark.parametrize("path", INI_FILES, ids=lambda path: path.name)
+def test_the_proxys_section_has_only_known_options() -> None:
+    path = ROOT / "paste" / "proxy.ini"
+    ini = parsed(path)
+    assert not ini.defaults()
+    section = dict(ini["app:protect"])
+    assert section.pop("paste.app_factory") == "protect.proxy.factory:app_factory"
+    suggested = re.findall(r"^#(\w+) *=", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {*section, *suggested} <= OPTIONS | PROXY_OPTIONS
+    assert PROXY_OPTIONS <= {*section, *suggested}
+
+
+@pytest.mark.parametrize("path", [*FILTER_FILES, ROOT / "paste" / "proxy.ini"], ids=lambda path: path.name)
 def test_we_stand_behind_identity_and_before_everything_that_answers(path: Path) -> None:
     for pipeline in pipelines(parsed(path)):
         if "unauthenticated-context" in pipeline:
