@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from paste.deploy import loadapp
@@ -19,6 +19,8 @@ from webob import Request, Response
 
 from examples.demo_identity import CONSENT, DemoIdentity, filter_factory
 from examples.image_api import PATCH_TYPES, ImageAPI
+from protect.identity.keystone import VERIFIED, identify
+from protect.values import Subject
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -308,6 +310,31 @@ def test_a_demo_token(token: str | None, seen: dict[str, str]) -> None:
 def test_a_client_says_who_it_is_by_its_token_only(header: str) -> None:
     assert identity_seen("u:t:member,reader", **{header: "admin"}) == USER
     assert identity_seen(None, **{header: "Confirmed"}) == NOBODY
+
+
+@pytest.mark.parametrize(
+    ("token", "subject"),
+    [
+        pytest.param(
+            "u:t:reader", Subject(id="u", tenant="t", domain="default", roles=frozenset({"reader"})), id="a user"
+        ),
+        pytest.param("nonsense", Subject(authenticated=False), id="a token of another shape"),
+        pytest.param(None, Subject(authenticated=False), id="no token"),
+    ],
+)
+def test_the_filter_believes_the_demonstrations_identity(token: str | None, subject: Subject) -> None:
+    seen: dict[str, Any] = {}
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        seen.update(environ)
+        return Response()(environ, start_response)
+
+    headers = {"X-Auth-Token": token} if token else {}
+    Request.blank("/", {"REMOTE_ADDR": "127.0.0.1"}, headers=headers).get_response(DemoIdentity(app))
+    assert identify(seen) == subject
+    # Not the headers alone: the mark beside them.
+    del seen[VERIFIED]
+    assert identify(seen) == Subject(authenticated=False)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from protect.cli import install
 from protect.errors import ProtectError
 
 DONE, DIFFERENCE, UNUSABLE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
+
+#: Modules of commands, in the order of the help. Each is called as its command; one with several has others as well.
+MODULES = ("install", "serve", "lint", "test", "diff", "explain", "decide", "compile", "matrix", "convert", "replay")
 
 EXIT_STATUS = """\
 exit status:
@@ -22,7 +25,8 @@ exit status:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; None takes the arguments of the process."""
-    chosen = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    chosen = parser(given[0] if given else "").parse_args(given)
     try:
         return int(chosen.run(chosen))
     except (ProtectError, OSError) as error:
@@ -35,8 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERNAL
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; where a module is called as ``command`` is, of that one alone.
+
+    Importing what the other commands need would take longer than some commands run.
+    """
     top = argparse.ArgumentParser(
         prog="protect",
         description="Policy and property protection in front of an image API.",
@@ -44,5 +51,6 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    install.add_commands(commands, EXIT_STATUS)
+    for module in (command,) if command in MODULES else MODULES:
+        import_module(f"protect.cli.{module}").add_commands(commands, EXIT_STATUS)
     return top

@@ -74,7 +74,8 @@ def add_commands(commands: Commands, exit_status: str) -> None:
         "--after",
         metavar="FILTER",
         default="",
-        help="the filter that verifies who asks, where it is not Keystone's (`authtoken`)",
+        help="the filter that verifies who asks, where it is not Keystone's (`authtoken`); it has to set "
+        "`keystone.token_auth` in the WSGI environment",
     )
     install.set_defaults(run=run_install)
     uninstall = _command(commands, "uninstall", "take it out again", UNINSTALL)
