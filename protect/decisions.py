@@ -33,6 +33,13 @@ class DecisionPoint(Protocol):
         """Answer one query. Never raises: what cannot be evaluated is a denial with ``error`` set."""
         ...
 
+    def deciding(self) -> Callable[[Query], Decision]:
+        """Return ``decide`` for queries that differ by their resource only: what depends on the rest is decided once.
+
+        Never raises. Not to be shared between threads.
+        """
+        ...
+
     def hidden(self, subject: Subject, context: Mapping[str, object]) -> Hide:
         """Return, once per request, ``hide(image, names)``: those among ``names`` that may not be read.
 

@@ -53,6 +53,9 @@ class Point:
         except Exception:
             return Decision(False, "the policy could not be evaluated", self.revision, error=True)
 
+    def deciding(self) -> Callable[[Query], Decision]:
+        return self.decide
+
     def forbidden(self, query: Query) -> Decision:
         if self.forbid(query):
             return Decision(False, "a rule forbids it", self.revision, discard=self.discard(query))

@@ -49,6 +49,7 @@ class Gateways:
         self.api = ImageApi(*images)
         self.told: list[tuple[Query, Decision]] = []
         self.raw = raw
+        self.verified = True  # by keystonemiddleware, before the service
         point = policy(rules) if isinstance(rules, str) else rules
 
         def record(query: Query, decision: Decision, call: Call) -> None:
@@ -88,13 +89,14 @@ class Gateways:
             "SERVER_PORT": "80",
             "wsgi.url_scheme": "http",
             "wsgi.input": BytesIO(body or b""),
-            VERIFIED: object(),
             "CONTENT_LENGTH": str(len(body or b"")),
             "CONTENT_TYPE": given.pop("Content-Type", ""),
             **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in given.items()},
         }
         if self.raw:
             environ["RAW_URI"] = path
+        if self.verified:
+            environ[VERIFIED] = object()
         seen: list[Any] = []
         answer = b"".join(self.service(environ, lambda status, headers: seen.extend((status, dict(headers)))))
         return int(seen[0][:3]), seen[1], answer
@@ -206,6 +208,14 @@ def test_the_revision_comes_with_every_decision() -> None:
     asked = Gateways(image())
     for path, headers in (("/gateway/envoy" + V2, {}), ("/gateway/envoy" + V2, STRANGER)):
         assert asked.ask(path, headers=headers)[1]["X-Policy-Revision"] == SHIPPED.revision
+
+
+def test_a_client_whom_nobody_has_verified_is_nobody_whatever_a_gateway_passes_on() -> None:
+    asked = Gateways(image())
+    asking = (asked.envoy, asked.nginx, asked.traefik)
+    assert [ask(V2, headers=ADMIN) for ask in asking] == [200, 204, 200]
+    asked.verified = False
+    assert [ask(V2, headers=ADMIN) for ask in asking] == [401, 401, 401]
 
 
 def test_nginx_is_told_what_the_filter_would_answer() -> None:

@@ -12,7 +12,21 @@ from protect.errors import ProtectError
 DONE, DIFFERENCE, UNUSABLE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
 
 #: Modules of commands, in the order of the help. Each is called as its command; one with several has others as well.
-MODULES = ("install", "serve", "lint", "test", "diff", "explain", "decide", "compile", "matrix", "convert", "replay")
+MODULES = (
+    "install",
+    "serve",
+    "lint",
+    "test",
+    "diff",
+    "explain",
+    "decide",
+    "compile",
+    "matrix",
+    "convert",
+    "replay",
+    "lsp",
+    "completion",
+)
 
 EXIT_STATUS = """\
 exit status:

@@ -111,7 +111,7 @@ class _Listing:
         # Most images of a list have the same names in the same order.
         names_of: dict[tuple[str, ...], frozenset[str]] = {}
         x, filters, all_hidden, redacted = self.x, self.filters, self.hidden, self.redacted
-        decide, subject, context, hide, members = x.point.decide, x.subject, x.context, x.hiding(), x.members
+        decide, subject, context, hide, members = x.point.deciding(), x.subject, x.context, x.hiding(), x.members
         for document in images:
             image: Any = StoredImage(document, members)
             decision = decide(Query(subject, "get_image", image, context))
