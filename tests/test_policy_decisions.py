@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from protect import Decision, Image, Member, Policy, PolicyError, Property, Query, Resource, Subject
+from protect import Decision, Image, Member, Metadef, Policy, PolicyError, Property, Query, Resource, Subject
 from protect.polar import compiler, interview
 from protect.polar.compiler import compile_policy
 from protect.policy.saved import read_saved, save
@@ -441,3 +441,76 @@ def test_a_fact_that_takes_longer_than_oso_waits_is_read_again(
     grown = policy('allow(s: Subject, "x", i: Image) if i.owner = s.tenant and s.has_role("member");')
     decision = grown.decide(Query(OWNER, "x", Distant()))  # type: ignore[arg-type]
     assert (decision.error, decision.allowed) == (error, not error)
+
+
+ALIKE = """
+allow(_s: Subject, "x", i: Image) if i.visibility = "public";
+allow(s: Subject, "x", i: Image) if i.visibility = "private" and i.owner = s.tenant;
+allow(s: Subject, "x", i: Image) if i.visibility = "shared" and i.shared_with(s);
+allow(_s: Subject, "x", i: Image) if i.visibility = "community" and i.has_tag("ours");
+forbid(_s: Subject, "x", i: Image) if i.status = "deactivated" and i.get("locked") = true;
+discard(_s: Subject, "read", p: Property) if p.name = "kernel_id";
+allow(s: Subject, "read", p: Property) if p.image.owner = s.tenant and not p.name = "secret";
+allow(_s: Subject, "read", p: Property) if p.image.visibility = "public" and p.image.status = "active";
+"""
+
+ALIKE_IMAGES = [
+    Image(
+        "i",
+        owner=owner,
+        visibility=visibility,
+        status=status,
+        members={"t": member} if member else {},
+        tags=frozenset(tags),
+        properties=properties,
+    )
+    for owner, visibility, status, member, tags, properties in itertools.product(
+        ("t", "o", None),
+        ("public", "private", "shared", "community"),
+        ("active", "deactivated"),
+        ("accepted", "pending", ""),
+        ([], ["ours"]),
+        ({"locked": True, "kernel_id": "k", "secret": "s"}, {"kernel_id": "k", "secret": "s"}),
+    )
+]
+
+
+def test_images_that_agree_in_what_decides_are_decided_alike_and_no_others() -> None:
+    loaded = policy(ALIKE)
+    decide, hide = loaded.deciding(), loaded.hidden(OWNER, {})
+    names = frozenset({"kernel_id", "secret", "locked"})
+    for image in ALIKE_IMAGES * 2:
+        query = Query(OWNER, "x", image)
+        assert decide(query) == loaded.decide(query)
+        had = names & image.properties.keys()
+        readable = {
+            n for n in had if loaded.decide(Query(OWNER, "read", Property(n, image, image.properties[n]))).allowed
+        }
+        assert hide(image, frozenset(had)) == had - readable
+
+
+def test_what_one_kind_was_told_holds_for_no_other() -> None:
+    loaded = policy("""
+        allow(_s: Subject, "x", i: Image) if i.owner = "t";
+        allow(_s: Subject, "x", m: Metadef) if m.owner = "o";
+        allow(_s: Subject, "x", p: Property) if p.name = "a";
+    """)
+    decide = loaded.deciding()
+    image = Image("i", owner="t")
+    for resource in (
+        image,
+        Metadef("m", owner="t"),
+        Metadef("m", owner="o"),
+        Property("a", image),
+        Property("b", image),
+    ) * 2:
+        query = Query(OWNER, "x", resource)
+        assert decide(query) == loaded.decide(query)
+
+
+def test_more_combinations_than_are_remembered_are_decided_rightly() -> None:
+    loaded = policy()
+    decide = loaded.deciding()
+    for number in range(600):
+        query = Query(OWNER, "get_image", replace(IMAGE, owner=f"o{number}" if number % 3 else "t"))
+        assert decide(query) == loaded.decide(query)

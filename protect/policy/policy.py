@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protect.decisions import Foresight
+from protect.policy.alike import NEW, Combinations
 from protect.policy.explanation import explain
 from protect.policy.graph import NO, Leaf, Node, differs_by_property, every, walk_subject
 from protect.policy.growth import Counts, PathTree
+from protect.policy.vocabulary import RESOURCE
 from protect.values import Decision, Explanation, Image, Property, Query, Rule, Subject
 
 log = logging.getLogger("protect.policy")
 
+_OF_IMAGE = (*RESOURCE, "image")
 _NONE: frozenset[str] = frozenset()
 
 
@@ -308,37 +311,29 @@ class _Decider:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        #: How far the subject decides, by type of resource: `forbid`, `allow`, and the graphs themselves.
-        self._begun: dict[str, tuple[Any, Any, Graphs]] = {}
+        self._kinds: dict[str, Combinations[Decision]] = {}
 
     def decide(self, query: Query) -> Decision:
-        policy = self._policy
         try:
-            begun = self._begun.get(query.resource.kind)
-            if begun is None:
-                return self._first(query)
-            forbid, allow, graphs = begun
-            if forbid is not NO:
-                leaf = policy._leaf(forbid, query)
-                if leaf.holds:
-                    return policy._refusal(graphs, query, leaf.decision)
-            # `Policy._leaf`, without a call of its own: this is done for each item of a batch.
-            while (ask := allow.ask) is not None:
-                allow = allow.branches[ask(query)]
-            leaf = allow if allow.explored else policy._leaf(allow, query)
-            if leaf.holds:
-                return leaf.decision  # type: ignore[no-any-return]
-            return policy._refusal(graphs, query, leaf.decision or policy._denial(query))
-        except Exception as error:
-            return policy._failed(query, error)
-
-    def _first(self, query: Query) -> Decision:
-        kind = query.resource.kind
-        # Properties differ by their names as well.
-        if kind != "Property":
-            graphs = self._policy._find(query)
-            self._begun[kind] = (*self._policy._ahead(graphs, query), graphs)
-        return self._policy.decide(query)
+            resource = query.resource
+            kind = resource.kind
+            alike = self._kinds.get(kind)
+            if alike is None:
+                if kind == "Property":
+                    return self._policy.decide(query)  # no two of them have the same name
+                roots = self._policy._find(query).roots()
+                alike = self._kinds[kind] = Combinations(RESOURCE, *roots)
+            key = alike.key(resource)
+            found = alike.known.get(key, NEW)
+            if found is not None and found is not NEW:
+                return found  # type: ignore[no-any-return]
+        except Exception:
+            # Perhaps the policy does not even ask for what cannot be read.
+            return self._policy.decide(query)
+        decision = self._policy.decide(query)
+        if found is NEW and not decision.error:
+            alike.remember(key, decision, query, *self._policy._find(query).roots())
+        return decision
 
 
 @dataclass(slots=True)
@@ -348,6 +343,10 @@ class _Verdict:
     forbid: Any
     allow: Any
     names: set[str] = field(default_factory=set)
+    alike: Combinations[bool] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.alike = Combinations(_OF_IMAGE, self.forbid, self.allow)
 
 
 _Shape = tuple[list[tuple[_Verdict, AbstractSet[str]]], AbstractSet[str]]
@@ -442,6 +441,14 @@ class _Reader:
 
     def _readable(self, verdict: _Verdict, image: Image, name: str | None = None) -> bool:
         """Whether ``name`` is readable; None stands for all the names of ``verdict``, which no question asks for."""
+        alike = verdict.alike
+        try:
+            key = alike.key(image)
+            found = alike.known.get(key, NEW)
+            if found is not None and found is not NEW:
+                return found  # type: ignore[no-any-return]
+        except Exception:
+            found = None  # perhaps the policy does not even ask for what cannot be read
         try:
             query = self._query
             if name is not None:
@@ -449,9 +456,11 @@ class _Reader:
             else:
                 self._unnamed.image = image
             leaf_of = self._policy._leaf
-            if verdict.forbid is not NO and leaf_of(verdict.forbid, query).holds:
-                return False
-            return leaf_of(verdict.allow, query).holds
+            forbidden = verdict.forbid is not NO and leaf_of(verdict.forbid, query).holds
+            readable = not forbidden and leaf_of(verdict.allow, query).holds
+            if found is NEW:
+                alike.remember(key, readable, query, verdict.forbid, verdict.allow)
+            return readable
         except Exception as error:
             self._policy.errors += 1
             log.warning("cannot evaluate the policy for `read` of a property: %s", type(error).__name__)
