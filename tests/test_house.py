@@ -175,6 +175,30 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protect.settings",
     ),
     "protect.proxy.factory": ("protect.errors", "protect.connections", "protect.proxy", "protect.factories"),
+    # From one language of policies into another, with the proof.
+    "protect.convert": (
+        "protect.errors",
+        "protect.values",
+        "protect.policy",
+        "protect.protections",
+        "protect.analysis",
+    ),
+    # A decision log against a policy: pure, lines in and answers out.
+    "protect.replay": (
+        "protect.errors",
+        "protect.values",
+        "protect.policy",
+        "protect.analysis",
+        "protect.glance.attributes",
+    ),
+    # What editors ask.
+    "protect.lsp": (
+        "protect.errors",
+        "protect.policy",
+        "protect.polar.syntax",
+        "protect.lint",
+        "protect.convert.glance_targets",
+    ),
     # The top: puts everything together.
     "protect.__main__": ("protect.cli",),
     "protect.factories": ("protect",),
@@ -192,6 +216,10 @@ RESERVED: dict[str, tuple[str, ...]] = {
     # Only where tokens are verified: nobody else has to load it.
     "jwt": ("protect.identity.jwt",),
     "cryptography": ("protect.identity.keys",),
+    # Only for editors and shells.
+    "pygls": ("protect.lsp",),
+    "lsprotocol": ("protect.lsp",),
+    "shtab": ("protect.cli.completion",),
     # The server of one command, and what only the decision endpoint counts with.
     "granian": ("protect.serving",),
     "prometheus_client": ("protect.service.metrics",),

@@ -1,0 +1,218 @@
+"""`protect convert`: a policy in another language, proven to decide alike before it is written."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protect.cli import policies
+from protect.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from protect.analysis import Comparison
+    from protect.policy import Policy
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+DESCRIPTION = """\
+Converts a policy into another language:
+
+  property-protections.conf  to Polar, in both of Glance's formats (--protection-format)
+  policy.yaml                to Polar: Glance's rules for oslo.policy, over those in Glance's own code
+  .polar files, directories  to a property-protections.conf, where names of properties and roles alone decide
+
+Nothing is written that does not decide as FROM does. For protection files that is proven over all requests, by
+comparing the decision graphs; for a policy.yaml, oslo.policy's own Enforcer is asked beside the converted policy about
+everything that its rules tell apart. What cannot be converted is refused, with the requests that would be decided
+otherwise. On standard error: what FROM says, and cannot mean what its author thinks.
+"""
+
+EXAMPLES = """\
+examples:
+  protect convert /etc/glance/property-protections.conf
+      to standard output
+  protect convert property-protections.conf --protection-format policies --policy-rules policy.yaml -o properties.polar
+      a file whose operations name rules of oslo.policy
+  protect convert /etc/glance/policy.yaml -o images.polar
+      who may do what with images
+  protect convert my_properties.polar --to conf -o property-protections.conf
+      back, for a Glance without protect
+
+"""
+
+STATUS = """\
+exit status:
+  0  converted, and proven
+  1  refused: the conversion would decide some request otherwise, or this cannot be proven
+  2  wrong usage, or a policy that cannot be read
+  3  an error in protect itself
+"""
+
+_YAML = (".yaml", ".yml")
+
+
+def add_commands(commands: Commands, exit_status: str) -> None:
+    """Add the command to the command line."""
+    command = commands.add_parser(
+        "convert",
+        help="a policy in another language, proven to decide alike",
+        description=DESCRIPTION,
+        epilog=EXAMPLES + STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("source", metavar="FROM", nargs="+", help="the policy; several .conf files are one")
+    command.add_argument("--to", choices=("polar", "conf"), help="the language (default: the other one)")
+    command.add_argument("--output", "-o", metavar="FILE", help="where to write it (default: standard output)")
+    command.add_argument("--force", action="store_true", help="overwrite FILE")
+    policies.add_options(command)
+    command.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Convert, prove, write, and return the exit status."""
+    from protect.convert.wording import Unspeakable
+
+    output = Path(chosen.output) if chosen.output else None
+    if output is not None and output.exists() and not chosen.force:
+        raise ConfigError(f"`{output}` exists; name another file, or overwrite it with --force")
+    try:
+        written = _converted(chosen)
+    except Unspeakable as error:
+        print(f"protect: not converted: {error}", file=sys.stderr)
+        return 1
+    if written is None:
+        return 1
+    if output is None:
+        sys.stdout.buffer.write(written.encode())
+        return 0
+    from protect.cli.compile import write
+
+    write(output, written.encode())
+    return 0
+
+
+def _converted(chosen: argparse.Namespace) -> str | None:
+    """Return the converted policy; None where it was refused, and this was said."""
+    suffixes = {Path(path).suffix for path in chosen.source}
+    for path in chosen.source:
+        if not Path(path).exists():
+            raise ConfigError(f"`{path}` does not exist; name a policy file")
+    if suffixes == {".conf"}:
+        _only(chosen.to, "polar", "a protection file")
+        return _protections(chosen)
+    if suffixes <= {*_YAML}:
+        _only(chosen.to, "polar", "a file of rules for oslo.policy")
+        if len(chosen.source) > 1:
+            raise ConfigError("one file of rules is converted at a time; name one")
+        return _rules(chosen.source[0])
+    if suffixes & {".conf", *_YAML}:
+        raise ConfigError("these files are in different languages; convert one kind at a time")
+    _only(chosen.to, "conf", "a policy in Polar")
+    return _policy(chosen)
+
+
+def _only(wanted: str | None, possible: str, what: str) -> None:
+    if wanted not in (None, possible):
+        raise ConfigError(f"{what} is converted to `{possible}`, not to `{wanted}`; leave --to out")
+
+
+def _protections(chosen: argparse.Namespace) -> str | None:
+    from protect.convert.from_protections import Writer, comments
+    from protect.convert.proof import compared, explored
+    from protect.convert.wording import Unspeakable
+    from protect.errors import PolicyError
+    from protect.loading import compile_sources, read
+    from protect.protections.checks import RuleBook
+    from protect.protections.sections import Format, Reader
+
+    sources = read(chosen.source, policies.protection(chosen))
+    # What loading warns about is said here, once.
+    logging.getLogger("protect.policy").setLevel(logging.ERROR)
+    old = compile_sources(sources)
+    reader = Reader()
+    if sources.format is Format.POLICIES:
+        name, data = sources.rules or ("", b"")
+        reader = Reader(RuleBook(data.decode(), name).condition)
+    texts = {name: data.decode() for name, data in sources.files}
+    for name, text in texts.items():
+        reader.read(text, name)
+    if reader.problems:
+        raise PolicyError(reader.problems)
+    _warn(reader.warnings)
+    writer = Writer(reader.sections, {name: comments(text) for name, text in texts.items()})
+    written = writer.written()
+    new = _compiled(written)
+    if not explored(new):
+        raise Unspeakable(
+            f"{len(reader.sections)} sections make rules that cannot be explored whole, so nothing can be proven of "
+            "them; put neighbours together that say the same, or keep the file: it is loaded as it is"
+        )
+    comparison = compared(old, new, writer.patterns)
+    return written if _proven(comparison, (chosen.source[0], old), "for all requests, on the decision graphs") else None
+
+
+def _rules(path: str) -> str | None:
+    from protect.analysis.sentences import details
+    from protect.convert.enforcer import proof
+    from protect.convert.from_rules import Rules, Writer
+
+    try:
+        content = Path(path).read_bytes().decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"`{path}` is not UTF-8 text; save it as UTF-8") from None
+    rules = Rules(content, path)
+    _warn(Problem(path, one.line, 1, one.message) for one in rules.warnings)
+    written = Writer(rules).written()
+    found = proof(rules, _compiled(written))
+    for one in found.disagreements or ():
+        said = "allows" if one.enforcer else "refuses"
+        print(f"protect: oslo.policy {said}, and the conversion does not: {details(one.query)}", file=sys.stderr)
+    if found.disagreements:
+        print("protect: not converted: it would decide these requests otherwise", file=sys.stderr)
+        return None
+    whole = "everything that the rules tell apart" if found.complete else "a part of what the rules tell apart"
+    print(f"protect: asked oslo.policy's Enforcer as well: {found.asked} requests, {whole}", file=sys.stderr)
+    return written
+
+
+def _policy(chosen: argparse.Namespace) -> str | None:
+    from protect.analysis import compare
+    from protect.convert.to_protections import RESERVED_TO_ALL, written
+    from protect.loading import Sources, compile_sources, read
+
+    sources = read(chosen.source)
+    policy = compile_sources(sources)
+    text = written(policy, ", ".join(Path(path).name for path in chosen.source))
+    beside = Sources((*sources.files, ("reserved.polar", RESERVED_TO_ALL.encode())))
+    comparison = compare(compile_sources(beside), _compiled(text, "converted.conf"))
+    names = "for all names but those that begin with `os_glance`, which Glance keeps for itself"
+    if not _proven(comparison, (chosen.source[0], policy), f"{names}, on the decision graphs"):
+        return None
+    print("protect: everything but properties is left to the API: a protection file cannot say more", file=sys.stderr)
+    return text
+
+
+def _compiled(text: str, name: str = "converted.polar") -> Policy:
+    from protect.loading import Sources, compile_sources
+
+    return compile_sources(Sources(((name, text.encode()),)))
+
+
+def _proven(comparison: Comparison, old: tuple[str, Policy], how: str) -> bool:
+    from protect.cli.diff import as_text
+
+    if not comparison.differences and not comparison.unproven:
+        print(f"protect: proven to decide alike, {how}", file=sys.stderr)
+        return True
+    print(as_text(comparison, old, ("the conversion", old[1])), file=sys.stderr)
+    print("protect: not converted: that it decides alike is not proven, see above", file=sys.stderr)
+    return False
+
+
+def _warn(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        print(f"protect: warning: {problem}", file=sys.stderr)

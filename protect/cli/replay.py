@@ -1,0 +1,308 @@
+"""`protect replay`: a decision log against another policy."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from protect.cli import policies
+from protect.errors import ConfigError
+
+if TYPE_CHECKING:
+    from protect.policy import Policy
+    from protect.replay.deciding import Answer
+    from protect.replay.lines import Line
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+DESCRIPTION = """\
+Decides every line of a decision log anew, by another policy, and shows what would have come out otherwise: wider or
+narrower, with the number of requests, an example, and the rule. The log is what the filter and `protect serve` write,
+one JSON object on a line; `.gz` files are read as well, and `-` is standard input.
+
+A line says who asked for what, and not everything that a policy may ask about. Where the answer depends on what the
+line does not tell, it is counted as `cannot say`, with what was wanting. Nothing is guessed.
+"""
+
+EXAMPLES = """\
+examples:
+  protect replay decisions.log rules my_rules.polar
+      what your rules would have changed
+  protect replay --fail-on changed --format json decisions.log.gz candidate.json
+      for a pipeline, where lines that cannot be decided are no failure
+  journalctl -o cat -u glance-api | protect replay - rules
+      text before an object is skipped
+
+"""
+
+STATUS = """\
+exit status:
+  0  every line would be decided as it was
+  1  some would not, or it cannot be said (--fail-on)
+  2  wrong usage, or nothing that can be read
+  3  an error in protect itself
+"""
+
+FAIL_ON = ("any", "changed", "wider", "narrower", "none")
+_EVERY = 5_000  # lines between two looks at the clock
+_FIRST, _AGAIN = 1.0, 0.2  # seconds: until there is a bar, and between two of them
+#: Names of properties that are kept for one kind of change: clients make them up.
+_MOST_NAMES = 1_000
+_ORDER = {"denied": 0, "error": 0, "discarded": 1, "allowed": 2}
+_WORDS = {"allowed": "allowed", "denied": "denied", "dropped": "discarded"}
+
+
+def add_commands(commands: Commands, exit_status: str) -> None:
+    """Add the command to the command line."""
+    command = commands.add_parser(
+        "replay",
+        help="a decision log against another policy",
+        description=DESCRIPTION,
+        epilog=EXAMPLES + STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("log", metavar="LOG", help="the decision log; `-` is standard input")
+    command.add_argument("paths", metavar="POLICY", nargs="*", help="the policy (without: the shipped rules)")
+    command.add_argument("--format", choices=("text", "json"), default="text")
+    command.add_argument("--limit", metavar="N", type=int, default=20, help="changes that are shown (default: 20)")
+    command.add_argument(
+        "--fail-on", choices=FAIL_ON, default="any", help="what makes the exit status 1 (default: any)"
+    )
+    policies.add_options(command)
+    command.set_defaults(run=run)
+
+
+@dataclass(slots=True)
+class Change:
+    """Lines that would be decided otherwise, in the same way. ``number`` and ``line`` are the first."""
+
+    was: str
+    now: str
+    action: str
+    resource: str
+    rule: str
+    number: int
+    line: Line
+    count: int = 0
+    names: set[str] = field(default_factory=set)
+
+    @property
+    def direction(self) -> str:
+        """wider or narrower."""
+        return "wider" if _ORDER[self.now] > _ORDER[self.was] else "narrower"
+
+
+@dataclass(slots=True)
+class Findings:
+    """What came of a log."""
+
+    lines: int = 0
+    unreadable: int = 0
+    same: int = 0
+    allowed_before: int = 0
+    changes: dict[tuple[Any, ...], Change] = field(default_factory=dict)
+    unsaid: Counter[tuple[str, str, tuple[str, ...]]] = field(default_factory=Counter)
+
+    def add(self, number: int, line: Line, answer: Answer) -> None:
+        """Count one line."""
+        was = line["outcome"]
+        self.allowed_before += was == "allowed"
+        if answer.outcome is None:
+            self.unsaid[line["action"], line["resource"], answer.lacking] += 1
+            return
+        now = _WORDS[answer.outcome]
+        if now == was or (now == "denied" and was == "error"):
+            self.same += 1
+            return
+        key = (was, now, line["action"], line["resource"], answer.rule)
+        change = self.changes.get(key)
+        if change is None:
+            change = self.changes[key] = Change(*key, number, line)
+        change.count += 1
+        name = line.get("property")
+        if name and len(change.names) < _MOST_NAMES:
+            change.names.add(name)
+
+    def sorted(self) -> list[Change]:
+        """Return the changes: wider ones first, then by how many lines."""
+        return sorted(self.changes.values(), key=lambda one: (one.direction != "wider", -one.count, one.number))
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Replay, print, and return the exit status."""
+    policy = policies.load(chosen.paths, policies.protection(chosen))
+    with _opened(chosen.log) as (file, size):
+        found = replayed(file, size, policy)
+    if found.lines == found.unreadable:
+        raise ConfigError(f"`{chosen.log}` has no line of a decision log; name what protect logged, as JSON lines")
+    if found.unreadable:
+        print(f"protect: {found.unreadable} lines are no decisions, and were left out", file=sys.stderr)
+    if not found.allowed_before:
+        print(
+            "protect: the log has no decision that allowed: what the policy would refuse cannot show; "
+            "log them as well with `decision_log = all`",
+            file=sys.stderr,
+        )
+    print(as_json(found, policy, chosen.limit) if chosen.format == "json" else as_text(found, chosen.limit))
+    return int(_failed(found, chosen.fail_on))
+
+
+def _failed(found: Findings, fail_on: str) -> bool:
+    directions = {change.direction for change in found.changes.values()}
+    match fail_on:
+        case "none":
+            return False
+        case "any":
+            return bool(directions or found.unsaid)
+        case "changed":
+            return bool(directions)
+    return fail_on in directions
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a log; with it comes its size in bytes, 0 where that is not known."""
+    if path == "-":
+        yield sys.stdin.buffer, 0
+    elif path.endswith(".gz"):
+        with gzip.open(path) as file:
+            yield file, 0  # type: ignore[misc]
+    else:
+        with open(path, "rb") as file:
+            yield file, Path(path).stat().st_size
+
+
+def replayed(file: BinaryIO, size: int, policy: Policy) -> Findings:
+    """Decide every line anew."""
+    from protect.replay.deciding import Replay
+    from protect.replay.lines import parsed
+
+    replay, found, bar = Replay(policy), Findings(), _Bar(size)
+    read = 0
+    for number, raw in enumerate(file, start=1):
+        read += len(raw)
+        if number % _EVERY == 0:
+            bar.show(number, read)
+        if not raw.strip():
+            continue
+        found.lines += 1
+        line = parsed(raw)
+        if line is None or line["outcome"] not in _ORDER:
+            found.unreadable += 1
+            continue
+        found.add(number, line, replay.answer(line))
+    bar.end()
+    return found
+
+
+class _Bar:
+    """How far it has got, on a terminal."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._shown = False
+        self._next = time.monotonic() + _FIRST if sys.stderr.isatty() else float("inf")
+
+    def show(self, lines: int, read: int) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next, self._shown = now + _AGAIN, True
+        part = min(read / self._size, 1.0) if self._size else 0.0
+        bar = f" [{'=' * int(part * 30):<30}] {part:4.0%}" if self._size else ""
+        print(f"\r{lines:,} lines{bar}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._shown:
+            print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+
+
+def as_text(found: Findings, limit: int) -> str:
+    """Return the findings for a terminal."""
+    lines: list[str] = []
+    changes = found.sorted()
+    for change in changes[:limit]:
+        what = f"{change.action} on {change.resource}"
+        if change.names:
+            what += f" {_some(sorted(change.names))}"
+        lines.append(f"{change.direction}: {what}: {change.was} -> {change.now}, {_times(change.count)}")
+        lines.append(f"  {_first(change)}")
+        lines.append(f"  by {change.rule}" if change.rule else "  no rule decides it")
+    if len(changes) > limit:
+        lines.append(f"… and {len(changes) - limit} more kinds of change; see them with --limit")
+    unsaid = found.unsaid.most_common()
+    for (action, resource, lacking), count in unsaid[:limit]:
+        wanting = ", ".join(lacking[:4]) + (f" and {len(lacking) - 4} more" if len(lacking) > 4 else "")
+        lines.append(f"cannot say: {action} on {resource}, {_times(count)}: the log does not tell {wanting}")
+    if len(unsaid) > limit:
+        lines.append(f"… and {len(unsaid) - limit} more kinds of lines that cannot be decided")
+    changed = sum(change.count for change in changes)
+    lines.append(
+        f"{found.lines - found.unreadable} decisions: {found.same} the same, {changed} otherwise, "
+        f"{sum(found.unsaid.values())} cannot be said"
+    )
+    return "\n".join(_visible(line) for line in lines)
+
+
+def _some(names: list[str]) -> str:
+    quoted = ", ".join(f'"{name}"' for name in names[:4])
+    return f"{quoted} and {len(names) - 4} more" if len(names) > 4 else quoted
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _first(change: Change) -> str:
+    line = change.line
+    who = ", ".join(f"{field} {line[field]}" for field in ("subject", "tenant") if line.get(field)) or "nobody known"
+    request = f", request {line['request_id']}" if line.get("request_id") else ""
+    return f"first in line {change.number}: {who}, on {line.get('resource_id') or 'no id'}{request}"
+
+
+def _visible(line: str) -> str:
+    """Write control characters as escapes: what clients sent must not drive the terminal."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+
+
+def as_json(found: Findings, policy: Policy, limit: int) -> str:
+    """Return the findings for other programs."""
+    changes = found.sorted()
+    told = ("time", "subject", "tenant", "resource_id", "request_id", "reason", "revision")
+    document = {
+        "revision": policy.revision,
+        "decisions": found.lines - found.unreadable,
+        "unreadable": found.unreadable,
+        "same": found.same,
+        "otherwise": sum(change.count for change in changes),
+        "cannot_say": sum(found.unsaid.values()),
+        "changes": [
+            {
+                "direction": change.direction,
+                "was": change.was,
+                "now": change.now,
+                "action": change.action,
+                "resource": change.resource,
+                "properties": sorted(change.names),
+                "rule": change.rule or None,
+                "count": change.count,
+                "first": {"line": change.number, **{name: change.line.get(name) for name in told}},
+            }
+            for change in changes[:limit]
+        ],
+        "more_changes": max(0, len(changes) - limit),
+        "lacking": [
+            {"action": action, "resource": resource, "facts": list(lacking), "count": count}
+            for (action, resource, lacking), count in found.unsaid.most_common(limit)
+        ],
+    }
+    return json.dumps(document, indent=2)

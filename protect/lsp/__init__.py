@@ -1,0 +1,1 @@
+"""The language server: what lint finds, and what the vocabulary says, while a policy is written."""

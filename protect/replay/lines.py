@@ -1,0 +1,185 @@
+"""One line of the decision log: what it tells of a query, and what it does not.
+
+Beside the fields that every line has, a line may carry `facts`, an object of what else was known when the decision was
+made. What is there is known, `null` included; what is not there is not. Values of properties are never there.
+
+    subject       roles, service_roles, domain, authenticated, admin_project
+    image         owner, visibility, status, disk_format, container_format, protected, hidden, size, min_disk, min_ram
+    membership    the status of the subject's tenant on the image's list of members; null: it is not on it
+    resource      of anything but an image or a property: tenant, status, type, owner, namespace, visibility, scheme
+    attribute     whether the API's own attribute was asked about, not a property of that name
+    context       the circumstances: api, api_version, store, import_method, …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, Final
+
+import orjson
+
+from protect.policy.vocabulary import TYPES, Fact
+from protect.values import (
+    AnyResource,
+    Image,
+    Location,
+    Member,
+    Metadef,
+    Property,
+    Query,
+    Resource,
+    Store,
+    Subject,
+    Task,
+)
+
+Line = Mapping[str, Any]
+
+#: Names and ids are cut at this length in the log: what is as long may have been longer.
+CUT: Final = 256
+
+
+class Missing(Enum):
+    """The one value that stands for what a line does not tell."""
+
+    MISSING = "missing"
+
+
+MISSING: Final = Missing.MISSING
+
+_TOP = ("outcome", "action", "resource")
+_SUBJECT = frozenset({"domain", "roles", "service_roles", "authenticated", "admin_project"})
+_IMAGE = frozenset({"owner", "visibility", "status", "disk_format", "container_format", "protected", "hidden"}) | {
+    "size",
+    "min_disk",
+    "min_ram",
+}
+_RESOURCE = frozenset({"tenant", "status", "type", "owner", "namespace", "visibility", "scheme"})
+_NONE: Line = {}
+
+
+def parsed(raw: bytes) -> Line | None:
+    """Return one line of a log; None for what is none. Text before the object, as of a log's handler, is skipped."""
+    start = raw.find(b"{")
+    if start < 0:
+        return None
+    try:
+        line = orjson.loads(raw[start:])
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(line, dict) or not all(isinstance(line.get(field), str) for field in _TOP):
+        return None
+    return line
+
+
+def kind(line: Line) -> str:
+    """Return the type of resource."""
+    found: str = line["resource"]
+    return found if found in TYPES and found not in ("Subject", "Context") else "Resource"
+
+
+def _object(line: Line, *way: str) -> Line:
+    found: Any = line.get("facts")
+    for step in way:
+        found = found.get(step) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else _NONE
+
+
+def _short(value: Any) -> Any:
+    """Return a text of the log, unless it may have been cut."""
+    if value is None or (isinstance(value, str) and len(value) < CUT):
+        return value
+    return MISSING
+
+
+def reader(fact: Fact, of: str) -> Callable[[Line], Any]:
+    """Return the function that reads a fact about a query for a type ``of`` resource from a line, or MISSING."""
+    match fact:
+        case ("subject", "id"):
+            return lambda line: _short(line.get("subject", MISSING))
+        case ("subject", "tenant"):
+            return lambda line: _short(line.get("tenant", MISSING))
+        case ("subject", ("roles" | "service_roles") as name):
+            return lambda line: _set(_object(line, "subject").get(name, MISSING))
+        case ("subject", name) if name in _SUBJECT:
+            return lambda line: _scalar(_object(line, "subject").get(name, MISSING))
+        case ("context", "get", name):
+            return lambda line: _scalar(_object(line, "context").get(name, MISSING))
+        case ("action",):
+            return lambda line: line["action"]
+        case ("resource", "name") if of == "Property":
+            return lambda line: _short(line.get("property", MISSING))
+        case ("resource", "core"):
+            return lambda line: _object(line).get("attribute", MISSING)
+    return _of_resource(fact, of)
+
+
+def _of_resource(fact: Fact, of: str) -> Callable[[Line], Any]:
+    to_image = of in ("Property", "Member", "Location")
+    image = fact[2:] if fact[:2] == ("resource", "image") else fact[1:] if of == "Image" else ()
+    if fact[0] == "resource" and len(image) == 1:
+        [name] = image
+        if name == "id":
+            return lambda line: _short(line.get("resource_id", MISSING))
+        if name == "members":
+            return lambda line: _short(_object(line).get("membership", MISSING))
+        if name in _IMAGE:
+            return lambda line: _scalar(_object(line, "image").get(name, MISSING))
+    elif fact[0] == "resource" and len(fact) == 2 and of not in ("Image", "Property"):
+        name = fact[1]
+        if name == "id" and not to_image:
+            return lambda line: _short(line.get("resource_id", MISSING))
+        if name == "type" and of == "Resource":
+            return lambda line: _short(line["resource"])
+        if name in _RESOURCE:
+            return lambda line: _scalar(_object(line, "resource").get(name, MISSING))
+    return lambda line: MISSING
+
+
+def _scalar(value: Any) -> Any:
+    return value if value is None or value is MISSING or isinstance(value, str | int | float) else MISSING
+
+
+def _set(value: Any) -> Any:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        return MISSING
+    return tuple(sorted(value))
+
+
+def query(known: Mapping[Fact, Any], action: str, of: str, name: str | None) -> Query:
+    """Return a query of which ``known`` holds; all else is as if there were nothing."""
+    tenant = known.get(("subject", "tenant"))
+    fields = {fact[1]: value for fact, value in known.items() if fact[0] == "subject"}
+    for field in ("roles", "service_roles"):
+        fields[field] = frozenset(fields.get(field, ()))
+    subject = Subject(**{field: value for field, value in fields.items() if value is not None})
+    way = 2 if of != "Image" else 1
+    image = {
+        fact[way]: value
+        for fact, value in known.items()
+        if fact[0] == "resource" and len(fact) == way + 1 and (way == 1 or fact[1] == "image") and value is not None
+    }
+    if "members" in image:
+        image["members"] = {tenant: image["members"]} if tenant is not None else {}
+    own = {
+        fact[1]: value
+        for fact, value in known.items()
+        if fact[0] == "resource" and len(fact) == 2 and fact[1] not in ("name", "core")
+    }
+    context = {fact[2]: value for fact, value in known.items() if fact[0] == "context"}
+    return Query(subject, action, _resource(of, Image(**image), own, known, name), context)
+
+
+def _resource(of: str, image: Image, own: dict[str, Any], known: Mapping[Fact, Any], name: str | None) -> AnyResource:
+    match of:
+        case "Image":
+            return image
+        case "Property":
+            return Property(name or "", image, core=known.get(("resource", "core")) is True)
+        case "Member":
+            return Member(own.get("tenant"), image, own.get("status"))
+        case "Location":
+            return Location(image, scheme=own.get("scheme"))
+    made = {"Task": Task, "Store": Store, "Metadef": Metadef}.get(of, Resource)
+    return made(**own)  # type: ignore[no-any-return]
