@@ -10,8 +10,6 @@ import pytest
 
 from protect.cli import MODULES, main
 
-pytest.importorskip("shtab")
-
 
 def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
     assert main(["completion", shell]) == 0

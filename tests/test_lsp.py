@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("pygls")
-
 from lsprotocol import types
 from pygls.lsp.client import LanguageClient
 
