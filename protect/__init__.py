@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from protect.errors import PolicyError, Problem, ProtectError
-from protect.policy import Policy
 from protect.values import (
     Decision,
     Explanation,
@@ -18,6 +19,9 @@ from protect.values import (
     Subject,
     Task,
 )
+
+if TYPE_CHECKING:
+    from protect.policy import Policy
 
 __all__ = [
     "Decision",
@@ -37,3 +41,12 @@ __all__ = [
     "Subject",
     "Task",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The check for oslo.policy lives in other people's services: they need not load what decides.
+    if name == "Policy":
+        from protect.policy import Policy
+
+        return Policy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

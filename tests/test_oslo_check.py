@@ -603,3 +603,10 @@ def test_a_rule_about_a_member_that_is_not_told_cannot_be_passed_by(tmp_path: Pa
 def test_a_rule_of_another_name_is_told_so() -> None:
     with pytest.raises(MalformedRequest, match="the rule in the path is not the one in the body"):
         question("a", *form(**{**GOOD, "rule": "b"}), NO_ENTITIES)
+
+
+def test_what_lives_in_other_services_is_light() -> None:
+    code = "import sys, protect.oslo_policy; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "protect.oslo_policy" in loaded
+    assert not {"oso", "polar", "re2", "webob", "orjson", "protect.policy"} & set(loaded)
