@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,9 +131,8 @@ def _protections(chosen: argparse.Namespace) -> str | None:
     from protect.protections.sections import Format, Reader
 
     sources = read(chosen.source, policies.protection(chosen))
-    # What loading warns about is said here, once.
-    logging.getLogger("protect.policy").setLevel(logging.ERROR)
-    old = compile_sources(sources)
+    with _unsaid("protect.policy"):
+        old = compile_sources(sources)
     reader = Reader()
     if sources.format is Format.POLICIES:
         name, data = sources.rules or ("", b"")
@@ -155,6 +155,17 @@ def _protections(chosen: argparse.Namespace) -> str | None:
     return written if _proven(comparison, (chosen.source[0], old), "for all requests, on the decision graphs") else None
 
 
+@contextmanager
+def _unsaid(logger: str) -> Iterator[None]:
+    """Leave out what loading warns about: it is said here, once."""
+    silenced = logging.getLogger(logger)
+    before, silenced.disabled = silenced.disabled, True
+    try:
+        yield
+    finally:
+        silenced.disabled = before
+
+
 def _rules(path: str) -> str | None:
     from protect.analysis.sentences import details
     from protect.convert.enforcer import proof
@@ -167,7 +178,8 @@ def _rules(path: str) -> str | None:
     rules = Rules(content, path)
     _warn(Problem(path, one.line, 1, one.message) for one in rules.warnings)
     written = Writer(rules).written()
-    found = proof(rules, _compiled(written))
+    with _unsaid("oslo_policy.policy"):
+        found = proof(rules, _compiled(written))
     for one in found.disagreements or ():
         said = "allows" if one.enforcer else "refuses"
         print(f"protect: oslo.policy {said}, and the conversion does not: {details(one.query)}", file=sys.stderr)

@@ -8,7 +8,6 @@ not allow what the Enforcer refuses. Subjects and images have a tenant: to oslo.
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -78,7 +77,6 @@ def _compare(found: Proof, enforcer: Any, rules: Rules, policy: Policy, action: 
 
 
 def _enforcer(rules: Rules) -> Any:
-    logging.getLogger("oslo_policy").setLevel(logging.CRITICAL)
     policy, configuration = import_module("oslo_policy.policy"), import_module("oslo_config.cfg")
     options = configuration.ConfigOpts()
     options([])
