@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NoReturn, TypeVar
 
+from protect import options
 from protect.enforcement import Mode
 from protect.errors import ConfigError
 from protect.identity.algorithms import DEFAULT_ALGORITHMS, Algorithm
@@ -31,6 +32,7 @@ OPTIONS = (
     "reload",
     "image_size_cap",
     "decision_log",
+    "decision_log_facts",
     *JWT_OPTIONS,
 )
 
@@ -92,6 +94,7 @@ class Settings:
     reload: float = DEFAULT_RELOAD
     image_size_cap: int | None = None
     decision_log: DecisionLog = DecisionLog.DENIED
+    decision_log_facts: bool = False
     protection_format: ProtectionFormat = ProtectionFormat.ROLES
     policy_rules: str | None = None
     jwt: JwtSettings | None = None
@@ -109,6 +112,7 @@ class Settings:
             reload=_seconds(local_conf.get("reload", str(DEFAULT_RELOAD))),
             image_size_cap=_cap(local_conf.get("image_size_cap", "")),
             decision_log=_choice(local_conf, "decision_log", DecisionLog.DENIED),
+            decision_log_facts=options.flag(local_conf, "decision_log_facts"),
             protection_format=_choice(local_conf, "protection_format", ProtectionFormat.ROLES),
             policy_rules=_rules(local_conf),
             jwt=_jwt(local_conf),

@@ -20,7 +20,7 @@ from protect.settings import OPTIONS, DecisionLog, ProtectionFormat, Settings
 from tests.image_api import ID, ImageApi, image
 
 NAMES = "policy, policy_rules, protection_format, api, identity, mode, reload, image_size_cap, decision_log, " + (
-    "jwks, jwt_issuer, jwt_audience, jwt_algorithms, jwt_leeway, jwt_claims"
+    "decision_log_facts, jwks, jwt_issuer, jwt_audience, jwt_algorithms, jwt_leeway, jwt_claims"
 )
 HEADERS = {"X-Identity-Status": "Confirmed", "X-Project-Id": "t1", "X-Roles": "reader"}
 MARK = {VERIFIED: object()}
@@ -43,6 +43,7 @@ def test_every_option_is_read() -> None:
         reload="0.5",
         image_size_cap="1073741824",
         decision_log="all",
+        decision_log_facts="yes",
         protection_format="policies",
         policy_rules=" /etc/policy.yaml",
     ) == Settings(
@@ -51,6 +52,7 @@ def test_every_option_is_read() -> None:
         0.5,
         2**30,
         DecisionLog.ALL,
+        True,
         ProtectionFormat.POLICIES,
         "/etc/policy.yaml",
     )
@@ -70,6 +72,12 @@ def test_every_option_is_read() -> None:
             "some",
             "`decision_log = some` is not accepted; accepted: denied, all, none",
             id="decision-log",
+        ),
+        pytest.param(
+            "decision_log_facts",
+            "some",
+            "`decision_log_facts = some` is not accepted; accepted: yes, no",
+            id="decision-log-facts",
         ),
         pytest.param(
             "reload", "-1", "`reload = -1` is not accepted; accepted: a number of seconds, 0 for never", id="reload"

@@ -70,6 +70,11 @@ def add_commands(commands: Commands, exit_status: str) -> None:
     section.add_argument("--reload", metavar="SECONDS", help="time between looks at the policy's files; 0: never")
     section.add_argument("--image-size-cap", metavar="BYTES", help="the most that one upload may have")
     section.add_argument("--decision-log", choices=list(DecisionLog), help="which decisions are logged")
+    section.add_argument(
+        "--decision-log-facts",
+        choices=("yes", "no"),
+        help="`yes` logs what it takes to make each decision again, for `protect replay`",
+    )
     install.add_argument(
         "--after",
         metavar="FILTER",
@@ -113,7 +118,7 @@ def _options(chosen: argparse.Namespace) -> Iterator[tuple[str, str]]:
     if chosen.policy:
         # Glance's working directory is not this one.
         yield "policy", " ".join(_written(os.path.abspath(path)) for path in chosen.policy)
-    for name in ("mode", "reload", "image_size_cap", "decision_log"):
+    for name in ("mode", "reload", "image_size_cap", "decision_log", "decision_log_facts"):
         value = getattr(chosen, name)
         if value is not None:
             yield name, _one_line(str(value)).replace("%", "%%")

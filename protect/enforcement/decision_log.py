@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,7 +33,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the decision log. ``property`` is a name: values never get here."""
+    """One line of the decision log. ``property`` is a name: values never get here. ``facts`` as in `logged_facts`."""
 
     outcome: Outcome
     action: str
@@ -45,3 +46,4 @@ class Entry:
     revision: str
     mode: Mode
     request_id: str | None
+    facts: Mapping[str, object] | None = None

@@ -12,6 +12,7 @@ from webob import exc
 from protect import json_bodies
 from protect.decisions import DecisionPoint, Foresight, Hide
 from protect.enforcement.decision_log import Entry, Mode, Outcome
+from protect.enforcement.logged_facts import logged_facts
 from protect.enforcement.refusals import Refused, relayed
 from protect.glance import queries
 from protect.glance.attributes import CORE, HIDEABLE
@@ -46,6 +47,7 @@ class Exchange:
     mode: Mode
     record: Callable[[Entry], None]
     context: dict[str, object]
+    log_facts: bool = False
     _hide: Hide | None = field(default=None)
     _attributes: Foresight | None = field(default=None)
 
@@ -162,17 +164,28 @@ class Exchange:
         kind = resource.kind
         about = cast("Image", getattr(resource, "image", resource))
         name = cast("Property", resource).name if kind == "Property" else None
-        self._record(Outcome.of(decision), action, kind, getattr(about, "id", None), name, decision.reason)
+        facts = logged_facts(self.subject, resource, self.context) if self.log_facts else None
+        self._record(Outcome.of(decision), action, kind, getattr(about, "id", None), name, decision.reason, facts)
 
     def log_hidden(self, hidden: Mapping[str, Decision | None], image_id: str | None) -> None:
         """Log properties that were hidden: once for each name, however many images had it."""
+        facts = logged_facts(self.subject, None, self.context) if self.log_facts and hidden else None
         for name in sorted(hidden):
             why = hidden[name]
             outcome = Outcome.ERROR if why is not None and why.error else Outcome.DENIED
             reason = "the property may not be read" if why is None or why.allowed else why.reason
-            self._record(outcome, "read", "Property", image_id, name, reason)
+            self._record(outcome, "read", "Property", image_id, name, reason, facts)
 
-    def _record(self, outcome: Outcome, action: str, kind: str, id: str | None, name: str | None, reason: str) -> None:
+    def _record(
+        self,
+        outcome: Outcome,
+        action: str,
+        kind: str,
+        id: str | None,
+        name: str | None,
+        reason: str,
+        facts: Mapping[str, object] | None,
+    ) -> None:
         self.record(
             Entry(
                 outcome=outcome,
@@ -186,6 +199,7 @@ class Exchange:
                 revision=self.point.revision,
                 mode=self.mode,
                 request_id=_request_id(self.environ),
+                facts=facts,
             )
         )
 

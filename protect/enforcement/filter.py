@@ -38,7 +38,8 @@ class Protect:
     """The filter. ``policy`` returns the decision point of the moment and is called once for each request.
 
     ``image_size_cap``: bytes that one upload may have. ``log`` gets every decision, but not one for each
-    image that a list shows. In shadow mode everything is decided and logged, and nothing is changed.
+    image that a list shows; with ``log_facts`` also what it takes to make the decision again. In shadow mode
+    everything is decided and logged, and nothing is changed.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Protect:
         mode: Mode = Mode.ENFORCE,
         image_size_cap: int | None = None,
         log: Callable[[Entry], None],
+        log_facts: bool = False,
     ) -> None:
         self._app = app
         self._policy = policy
@@ -57,6 +59,7 @@ class Protect:
         self._mode = mode
         self._image_size_cap = image_size_cap
         self._log = log
+        self._log_facts = log_facts
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         respond = self._shadow if self._mode is Mode.SHADOW else self._enforce
@@ -98,6 +101,7 @@ class Protect:
             api=Upstream(self._app, environ),
             mode=self._mode,
             record=self._log,
+            log_facts=self._log_facts,
             context=circumstances(environ),
         )
 

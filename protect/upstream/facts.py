@@ -30,6 +30,11 @@ class FetchedImage:
         """Whether it has been fetched."""
         return self._stored is not None
 
+    @property
+    def fetched(self) -> bool:
+        """Whether all facts are known already."""
+        return self._stored is not None
+
     def stored(self) -> StoredImage:
         """Return the image with all its facts; raises Unavailable or UnexpectedDocument, each time."""
         if self._stored is None:
