@@ -22,6 +22,7 @@ from protect.settings import DecisionLog, JwtSettings, Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
+    from protect.identity.keyring import Keyring
     from protect.values import Subject
 
     Identify = Callable[[WSGIEnvironment], Subject]
@@ -51,6 +52,7 @@ def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callabl
             mode=settings.mode,
             image_size_cap=settings.image_size_cap,
             log=sink,
+            log_facts=settings.decision_log_facts,
         )
         # In shadow mode nothing is changed: no answer, and nothing that the API behind us gets.
         watching = settings.mode is Mode.SHADOW
@@ -59,18 +61,24 @@ def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callabl
     return wrap
 
 
-def by_token(settings: JwtSettings) -> Identify:
-    """Return what finds the subject in a bearer token. Loads the issuer's keys now: raises ConfigError."""
-    # Cryptography is loaded for those who use it: elsewhere it is not a reason to fail.
-    from protect.identity.claims import subject_of
+def keyring(settings: JwtSettings) -> Keyring:
+    """Return the issuer's keys, and follow them from now on. Loads them now: raises ConfigError."""
+    # Cryptography is loaded for those who use it: elsewhere it is memory, and no reason to fail.
     from protect.identity.fetching import loader
-    from protect.identity.jwt import Tokens
     from protect.identity.keyring import Keyring
 
-    keyring = Keyring(loader(settings.jwks), settings.jwks)
-    keyring.start()
+    keys = Keyring(loader(settings.jwks), settings.jwks)
+    keys.start()
+    return keys
+
+
+def by_token(settings: JwtSettings, keys: Keyring | None = None) -> Identify:
+    """Return what finds the subject in a bearer token. Without ``keys`` it loads them now: raises ConfigError."""
+    from protect.identity.claims import subject_of
+    from protect.identity.jwt import Tokens
+
     tokens = Tokens(
-        keyring,
+        keyring(settings) if keys is None else keys,
         issuer=settings.issuer,
         audience=settings.audience,
         algorithms=settings.algorithms,
@@ -92,7 +100,10 @@ def decision_sink(which: DecisionLog, clock: Clock = lambda: datetime.now(UTC)) 
             return
         level = logging.INFO if allowed else logging.WARNING
         if decisions.isEnabledFor(level):
-            decisions.log(level, "%s", json.dumps({"time": clock().isoformat(), **asdict(entry)}))
+            line = {"time": clock().isoformat(), **asdict(entry)}
+            if entry.facts is None:
+                del line["facts"]
+            decisions.log(level, "%s", json.dumps(line))
 
     return write
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from protect.errors import PolicyError, Problem
 from protect.loading import BY_ROLES, Protection, load_sources, read
 from protect.policy.policy import Policy
+from protect.watching import Trouble, Watch
 
 log = logging.getLogger("protect.policy")
 
@@ -20,22 +17,6 @@ Clock = Callable[[], float]
 
 #: Seconds between the two looks that have to see a change alike.
 SETTLE = 0.5
-
-_alive: weakref.WeakSet[Reloader] = weakref.WeakSet()
-
-
-def look_soon() -> None:
-    """Have the files of every policy of this process looked at now, each in its own thread. For a signal's handler."""
-    for reloader in list(_alive):
-        reloader.look_soon()
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why the files as they are now are not in force. ``since`` is by the reloader's clock."""
-
-    message: str
-    since: float
 
 
 class Reloader:
@@ -65,19 +46,18 @@ class Reloader:
         self._seconds = seconds
         self._timer = timer
         self._stopwatch = stopwatch
-        self._stopped = False
-        self._wake = threading.Event()
-        self._looking = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._watch = Watch(self.look, self._pause, "protect-policy")
         self._good = self._seen = read(self._paths, protection)
         self._settled = True
         self.policy: Policy = load_sources(self._good)
         self.loaded = timer()
         self._looked = stopwatch()
         self.failures = 0
-        self.trouble: Trouble | None = None
+        #: That there are no files, and so the shipped rules decide; None where there are some.
+        self.absent: Trouble | None = None
         if self._good.missing:
-            self.trouble = Trouble(f"missing: {', '.join(self._good.missing)}", timer())
+            self.absent = Trouble(f"missing: {', '.join(self._good.missing)}", timer())
+        self.trouble: Trouble | None = self.absent
 
     @property
     def age(self) -> float:
@@ -87,44 +67,16 @@ class Reloader:
     def start(self, *, on_demand: bool = False) -> None:
         """Start looking, if there is an interval, or ``on_demand`` too. Looking goes on in the children of a server
         that forks."""
-        if (self._seconds <= 0 and not on_demand) or self._thread is not None:
-            return
-        self._run()
-        _alive.add(self)
-        reference, held = weakref.ref(self), list[Reloader]()
-
-        def before() -> None:
-            # A child must not be born in the middle of a look: what the compiler has locked would stay locked there.
-            reloader = reference()
-            if reloader is not None and not reloader._stopped:
-                reloader._looking.acquire()
-                held.append(reloader)
-
-        def in_parent() -> None:
-            while held:
-                held.pop()._looking.release()
-
-        def in_child() -> None:
-            # Threads do not survive a fork.
-            while held:
-                reloader = held.pop()
-                reloader._looking, reloader._wake = threading.Lock(), threading.Event()
-                reloader._run()
-
-        os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
+        if self._seconds > 0 or on_demand:
+            self._watch.start()
 
     def stop(self) -> None:
         """Stop looking."""
-        self._stopped = True
-        self._wake.set()
-
-    def look_soon(self) -> None:
-        """Have the thread look at the files now; a change that it sees is looked at again before it counts."""
-        self._wake.set()
+        self._watch.stop()
 
     def look(self) -> bool:
         """Look at the files once; return whether another policy is in force now. Never raises."""
-        with self._looking:
+        with self._watch.looking:
             before = self.policy
             try:
                 self._look()
@@ -143,7 +95,7 @@ class Reloader:
             self._seen, self._settled = sources, False
             return
         if sources == self._good:
-            self.trouble = None  # whatever kept us from reading them is over
+            self.trouble = self.absent  # whatever kept us from reading them is over
         if self._settled:
             return
         self._settled = True
@@ -156,9 +108,10 @@ class Reloader:
                 log.warning("policy file `%s` is no longer there: its rules no longer hold", name)
             self.policy = load_sources(sources)
             self._good = sources
+            self.absent = None
             self.loaded = self._timer()
             log.info("policy revision %s is in force", self.policy.revision)
-        self.trouble = None
+        self.trouble = self.absent
 
     def _failed(self, message: str) -> None:
         if self.trouble is not None and self.trouble.message == message:
@@ -166,17 +119,6 @@ class Reloader:
         self.failures += 1
         self.trouble = Trouble(message, self._timer())
         log.error("the policy files cannot be used, revision %s stays in force:\n%s", self.policy.revision, message)
-
-    def _run(self) -> None:
-        self._thread = threading.Thread(target=self._watch, name="protect-policy", daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while not self._stopped:
-            self._wake.wait(self._pause())
-            self._wake.clear()
-            if not self._stopped:
-                self.look()
 
     def _pause(self) -> float | None:
         """Return the seconds until the next look, None for none."""

@@ -27,7 +27,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protect import options, reload
+from protect import options, watching
 from protect.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ log = logging.getLogger("protect.serve")
 
 DEFAULT_LISTEN = "127.0.0.1:8181"
 DEFAULT_MODE = 0o660
-DEFAULT_THREADS = 8
+# More threads only fight for the interpreter, and a decision waits for nothing; with the second one somebody who is
+# slow does not keep everybody waiting.
+THREADS = 2
+#: Threads where a request waits for others: an API, an identity service, or a network.
+THREADS_THAT_WAIT = 16
 DEFAULT_DRAIN = 30
 
 #: Options of the server, as they are called in the section [serve]; each is a flag and a variable as well.
@@ -68,8 +72,9 @@ _PR_SET_PDEATHSIG = 1
 class ServerSettings:
     """Where to listen, and with how many. ``unix``: the path of a socket, instead of ``host`` and ``port``.
 
-    ``tls_client_ca``: only clients with a certificate of this authority get in. ``drain``: seconds that a request may
-    still take after SIGTERM. ``insecure``: without TLS or authentication even beyond this machine.
+    ``tls_client_ca``: only clients with a certificate of this authority get in. ``threads``: None for as many as fit
+    what is served. ``drain``: seconds that a request may still take after SIGTERM. ``insecure``: without TLS or
+    authentication even beyond this machine.
     """
 
     host: str = "127.0.0.1"
@@ -80,7 +85,7 @@ class ServerSettings:
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     workers: int = 1
-    threads: int = DEFAULT_THREADS
+    threads: int | None = None
     drain: int = DEFAULT_DRAIN
     insecure: bool = False
 
@@ -103,7 +108,7 @@ class ServerSettings:
             tls_key=key,
             tls_client_ca=ca,
             workers=options.count(conf, "workers", 1, "processes"),
-            threads=options.count(conf, "threads", DEFAULT_THREADS, "threads"),
+            threads=options.count(conf, "threads", 0, "threads") or None,
             drain=options.count(conf, "drain", DEFAULT_DRAIN, "seconds"),
             insecure=options.flag(conf, "insecure"),
         )
@@ -120,6 +125,13 @@ class ServerSettings:
     def local(self) -> bool:
         """Whether only this machine can reach it."""
         return self.unix is not None or ipaddress.ip_address(self.host).is_loopback
+
+    def owns(self, connection: socket.socket) -> bool:
+        """Tell whether a socket is one of those that have connected to here; raises OSError for one that is broken."""
+        address = connection.getsockname()
+        if self.unix is not None:
+            return connection.family == socket.AF_UNIX and address == str(self.unix)
+        return connection.family in (socket.AF_INET, socket.AF_INET6) and address[1] == self.port
 
 
 def _path(conf: Mapping[str, str], name: str) -> Path | None:
@@ -189,8 +201,24 @@ def _remove(directory: str, owner: int) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def serve(app: WSGIApplication, settings: ServerSettings, *, close: Callable[[], None]) -> None:
-    """Serve until a signal ends it. ``close``: called in each worker when it has answered its last request.
+def check_installed() -> None:
+    """Raise ConfigError where the server is not installed: it is an extra."""
+    try:
+        import granian  # noqa: F401
+    except ImportError:
+        raise ConfigError("`protect serve` needs granian: pip install '.[serve]'") from None
+
+
+def serve(
+    app: WSGIApplication,
+    settings: ServerSettings,
+    *,
+    threads: int,
+    begin: Callable[[], None],
+    close: Callable[[], None],
+) -> None:
+    """Serve until a signal ends it, with so many threads in each worker. ``begin``: called in each worker when it
+    begins; ``close``: when it has answered its last request.
 
     Raises ConfigError where it cannot listen; SystemExit(1) when workers die again and again.
     """
@@ -206,7 +234,7 @@ def serve(app: WSGIApplication, settings: ServerSettings, *, close: Callable[[],
             # A worker has this handler too, until it sets its own.
             if os.getpid() != self.pid:
                 return
-            reload.look_soon()
+            watching.look_soon()
             for worker in list(self.wrks):
                 with suppress(ProcessLookupError, TypeError):
                     os.kill(worker.inner.pid, signal.SIGHUP)
@@ -229,7 +257,7 @@ def serve(app: WSGIApplication, settings: ServerSettings, *, close: Callable[[],
         uds_permissions=settings.socket_mode if unix else None,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        blocking_threads=settings.threads,
+        blocking_threads=threads,
         backlog=_BACKLOG,
         # Requests that wait for a thread, beside connections that wait to be accepted.
         backpressure=_BACKLOG,
@@ -246,20 +274,23 @@ def serve(app: WSGIApplication, settings: ServerSettings, *, close: Callable[[],
     server.on_startup(_freeze)
     main = os.getpid()
     try:
-        server.serve(target_loader=lambda: _in_worker(app, main, close), wrap_loader=False)
+        server.serve(target_loader=lambda: _in_worker(app, main, begin, close), wrap_loader=False)
     except RuntimeError as error:
         raise ConfigError(f"cannot listen at {settings.place}: {str(error).splitlines()[0]}") from None
 
 
-def _in_worker(app: WSGIApplication, main: int, close: Callable[[], None]) -> WSGIApplication:
+def _in_worker(
+    app: WSGIApplication, main: int, begin: Callable[[], None], close: Callable[[], None]
+) -> WSGIApplication:
     """Make a worker of this process, which was forked just now, and return what it serves."""
     _end_with(main)
-    signal.signal(signal.SIGHUP, lambda number, frame: reload.look_soon())
+    signal.signal(signal.SIGHUP, lambda number, frame: watching.look_soon())
     # A signal may have come before there was somebody to take it.
-    reload.look_soon()
+    watching.look_soon()
     Finalize(None, close, exitpriority=100)
     for name in [name for name in os.environ if _OF_A_REQUEST.fullmatch(name)]:
         del os.environ[name]
+    begin()
     return app
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from protect.identity.callers import Guard, Tls, Unauthenticated, Unix
+from protect.identity.guards import Guard, Tls, Unauthenticated, Unix
 from protect.identity.keystone import VERIFIED, identify
 from tests.certificates import Authority
 
@@ -47,7 +47,7 @@ def tls_guard(environ: WSGIEnvironment, start_response: StartResponse) -> Iterab
 
 def _guarded(guard: Guard, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     try:
-        return _answer(start_response, {"caller": guard(environ).name})
+        return _answer(start_response, {"name": guard(environ).name})
     except Unauthenticated as error:
         return _answer(start_response, {"refused": error.reason})
 

@@ -183,6 +183,47 @@ def test_an_attribute_of_the_wrong_type_is_refused(images: Client, resource: dic
     assert text in answer.text
 
 
+def cased(type_: str) -> list[str]:
+    return [type_.upper(), type_.capitalize(), f"{type_} ", f" {type_}", f"\t{type_}\n", f"\u00a0{type_.upper()}"]
+
+
+KINDS = ("image", "property", "member", "location", "task", "store", "metadef")
+
+
+@pytest.mark.parametrize("type_", [each for kind in KINDS for each in cased(kind)], ids=ascii)
+def test_a_type_in_another_spelling_is_refused(type_: str, tmp_path: Path) -> None:
+    # As a resource of no known kind it would pass by every `forbid` about images.
+    path = tmp_path / "p.polar"
+    path.write_text(
+        "allow(_: Subject, _action, _resource);\n"
+        'forbid(_: Subject, "get_image", _: Image);\nforbid(_: Subject, "read", _: Property);\n'
+    )
+    client = Client(Policy.load([str(path)]))
+    text = f"`resource.type` must be written `{type_.strip().lower()}`, in lower case and without space around it"
+    single = client.evaluate(asked("get_image", thing(type_, "i")))
+    assert (single.status, single.text) == (400, text)
+    assert client.decision(asked("get_image", thing("image", "i"))) is False
+    assert client.decision(asked("get_image", thing("images", "i"))) is True
+
+    items = [{"resource": thing("record", "i")}, {"resource": thing(type_, "i")}, {"resource": thing("record", "i")}]
+    message = {**asked("get_image", thing("record", "i")), "evaluations": items}
+    batch = client.evaluate_all(message).document["evaluations"]
+    assert [each["decision"] for each in batch] == [True, False, True]
+    assert batch[1]["context"]["error"] == {"status": 400, "message": text}
+    default = {**asked("get_image", thing(type_, "i")), "evaluations": [{"action": {"name": "get_image"}}, *items[:1]]}
+    assert client.decisions(default) == [False, True]
+
+    for what, message in (
+        ("resource", {**asked("get_image", {"type": type_})}),
+        ("subject", {**asked("get_image", thing(type_, "i")), "subject": {"type": "user"}}),
+        ("action", {**asked("get_image", thing(type_, "i"))}),
+    ):
+        answer = client.search(what, message)
+        assert (answer.status, answer.text) == (400, text), what
+    assert client.search("resource", {**asked("get_image", {"type": "image"})}).status == 200
+    assert client.explain(asked("get_image", thing(type_, "i"))).status == 400
+
+
 def test_no_message_repeats_the_address_of_a_location(images: Client) -> None:
     secret = "swift://user:key@store/x y"
     assert "key" not in images.evaluate(asked("set_locations", thing("location", secret, image=IMAGE))).text

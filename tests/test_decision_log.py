@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
-from collections.abc import Callable, Iterable
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +90,7 @@ def test_a_line_says_who_what_and_why() -> None:
         pytest.param(Property("kernel_id", IMAGE, "SECRET"), ("Property", "i1", "kernel_id"), id="a property"),
         pytest.param(Member("t2", IMAGE, "SECRET"), ("Member", "i1", None), id="a member of an image"),
         pytest.param(Location(IMAGE, url="https://SECRET@h/"), ("Location", "i1", None), id="a place with a password"),
-        pytest.param(
-            Resource("record", "r1", {"x": "SECRET"}), ("record", "r1", None), id="anything else"
-        ),
+        pytest.param(Resource("record", "r1", {"x": "SECRET"}), ("record", "r1", None), id="anything else"),
     ],
 )
 def test_no_value_is_in_a_line(resource: Any, told: tuple[str, str, str | None]) -> None:
@@ -189,20 +189,37 @@ def test_nothing_is_lost_between_many_threads() -> None:
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        kept.recorder.flush()
-    kept.recorder.flush()
-    kept.recorder.flush()
+        kept.recorder.publish()
+    kept.recorder.publish()
     assert sum(number for counts in kept.counts for number in counts.decisions.values()) == 20_000
-    assert sum(len(taken) for counts in kept.counts for taken in counts.requests.values()) == 20_000
+    rows = [row for counts in kept.counts for row in counts.requests.values()]
+    assert sum(sum(row[:-1]) for row in rows) == 20_000
+    assert sum(row[-1] for row in rows) == pytest.approx(20)
 
 
-def test_actions_that_clients_make_up_are_forgotten_again() -> None:
-    kept = Kept(DecisionLog.NONE)
+def test_actions_that_clients_make_up_make_no_counters() -> None:
+    kept = Kept(DecisionLog.NONE, actions=lambda: {"get_image"})
     for number in range(1000):
         kept.record(query=Query(SUBJECT, f"made up {number}", IMAGE))
-    for _ in range(3):
-        kept.recorder.flush()
-    assert len(kept.recorder._decisions.lists) == 0
+    kept.record()
+    kept.recorder.publish()
+    assert kept.counts[-1].decisions == {
+        ("get_image", False, False, False): 1,
+        ("other", False, False, False): 1000,
+    }
+
+
+def test_an_action_that_another_policy_mentions_is_counted_apart_from_then_on() -> None:
+    known = {"get_image"}
+    kept = Kept(DecisionLog.NONE, actions=lambda: known)
+    for _ in range(2):
+        kept.record(query=Query(SUBJECT, "new", IMAGE))
+        known.add("new")
+        kept.recorder.publish()
+    assert [list(counts.decisions) for counts in kept.counts] == [
+        [("other", False, False, False)],
+        [("new", False, False, False)],
+    ]
 
 
 def waits_for(found: Callable[[], bool]) -> bool:
@@ -262,6 +279,123 @@ def test_a_closed_recorder_has_written_everything() -> None:
     kept.record()
     kept.recorder.close()
     assert len(kept.memory.lines) == 1
+
+
+class Stalled:
+    """A log whose reader does not read, until it is told to."""
+
+    def __init__(self) -> None:
+        self.entered, self.reading = threading.Event(), threading.Event()
+        self.lines: list[bytes] = []
+
+    def write(self, lines: Iterable[bytes]) -> None:
+        self.entered.set()
+        assert self.reading.wait(60)
+        self.lines += lines
+
+
+@pytest.fixture
+def stalled() -> Iterator[Stalled]:
+    found = Stalled()
+    yield found
+    found.reading.set()
+
+
+def stuck(stalled: Stalled, counts: list[Counts], **options: Any) -> Recorder:
+    """A recorder whose thread is stuck with one line."""
+    recorder = Recorder(DecisionLog.ALL, stalled, counts.append, **options)
+    recorder.start()
+    recorder(Query(SUBJECT, "get_image", IMAGE), DENIED, Call({}, Limits()))
+    assert stalled.entered.wait(60)
+    return recorder
+
+
+def total(counts: list[Counts]) -> int:
+    return sum(number for each in counts for number in each.decisions.values())
+
+
+def test_while_nobody_reads_the_log_all_is_counted_and_no_more_than_the_bound_waits(
+    stalled: Stalled, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts: list[Counts] = []
+    recorder = stuck(stalled, counts, capacity=100)
+    for _ in range(1000):
+        recorder(Query(SUBJECT, "get_image", IMAGE), DENIED, Call({}, Limits()))
+        recorder.observe("/a", 200, 0.001)
+    recorder.publish()  # as a request for the metrics does: it must not wait
+    assert total(counts) == 1001
+    assert sum(each.dropped for each in counts) == 900
+    assert len(recorder._waiting) == 100
+    assert waits_for(lambda: "lines of the decision log were dropped" in caplog.text)
+    stalled.reading.set()
+    recorder.close()
+    assert len(stalled.lines) == 101
+
+
+def test_counters_do_not_grow_with_what_they_count(stalled: Stalled) -> None:
+    recorder = stuck(stalled, [], capacity=10)
+    query, call = Query(SUBJECT, "get_image", IMAGE), Call({}, Limits())
+    sizes = []
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            for _ in range(20_000):
+                recorder(query, DENIED, call)
+                recorder.observe("/a", 200, 0.001)
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[1] - sizes[0] < 10_000  # bytes
+
+
+def test_what_waits_holds_on_to_no_long_text(stalled: Stalled) -> None:
+    recorder = stuck(stalled, [])
+    long = "x" * 300_000
+    decision = Decision(False, f"no rule allows `{long}`", "r1")
+    query = Query(Subject(id=long, tenant=long), long, Resource(long, long))
+    headers = {"HTTP_X_REQUEST_ID": long, "HTTP_TRACEPARENT": long}
+    recorder(query, decision, Call(headers, Limits(), enforcement_point=long))
+    [line] = recorder._waiting
+    assert sum(len(each) for each in line if isinstance(each, str)) < 5000
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["somebody reads", "nobody reads"])
+def test_the_end_waits_for_a_reader_but_not_for_ever(
+    stalled: Stalled, reads: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts: list[Counts] = []
+    recorder = stuck(stalled, counts, patience=60 if reads else 0.05)
+    for _ in range(9):
+        recorder(Query(SUBJECT, "get_image", IMAGE), DENIED, Call({}, Limits()))
+    if reads:
+        stalled.reading.set()
+    recorder.close()
+    assert total(counts) == 10
+    lost = "10 lines of the decision log are lost: whoever reads it does not read"
+    assert (lost in caplog.text) is not reads
+    assert len(stalled.lines) == (10 if reads else 0)
+
+
+def test_the_end_says_what_a_full_disk_has_cost(caplog: pytest.LogCaptureFixture) -> None:
+    kept = Kept(fails=True)
+    for _ in range(1000):
+        kept.record()
+    kept.recorder.close()
+    numbers = [int(record.getMessage().split()[0]) for record in caplog.records]
+    assert sum(numbers) == 1000
+    assert "No space left on device" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["\x01", "\u20ac", "a"], ids=["six bytes each", "three bytes each", "one byte each"])
+def test_a_line_is_never_longer_than_a_pipe_takes_at_once(text: str) -> None:
+    kept = Kept()
+    long = text * 1000
+    query = Query(Subject(id=long, tenant=long), long, Property(long, Image(id=long), None))
+    kept.record(Decision(False, long, "r1"), query, HTTP_X_REQUEST_ID=long)
+    [line] = kept.lines()
+    assert len(kept.memory.lines[0]) <= select.PIPE_BUF
+    assert long.startswith(line["subject"])
+    assert len(line["subject"]) >= 32
 
 
 def test_trouble_with_the_metrics_does_not_end_the_log(caplog: pytest.LogCaptureFixture) -> None:

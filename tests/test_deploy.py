@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import yaml
 
 from protect import Image, Policy, Query, Subject
 from protect.errors import ConfigError
-from protect.identity.callers import read_tokens
+from protect.identity.guards import read_tokens
 from protect.service.settings import OPTIONS, PREFIX, DecisionSettings, from_environment
 from protect.serving import OPTIONS as SERVER_OPTIONS
 
-DEPLOY = Path(__file__).parent.parent / "examples" / "deploy"
+ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "examples" / "deploy"
 VARIABLES = {PREFIX + name.upper() for name in (*OPTIONS, *SERVER_OPTIONS)}
 FILES = sorted(DEPLOY.iterdir())
 
@@ -103,3 +105,64 @@ def test_the_dockerfile_runs_as_nobody_in_particular() -> None:
     assert text.index("USER 10001") < text.index("ENTRYPOINT")
     assert "HEALTHCHECK" in text
     assert '["protect", "serve"]' in text
+
+
+def installed(text: str) -> set[str]:
+    """The extras that a text has pip install, of a checkout."""
+    return {
+        extra
+        for extras in re.findall(r"pip install [^\n]*?(?:\.|/src)\[([a-z,]+)\]", text)
+        for extra in extras.split(",")
+    }
+
+
+def test_the_image_has_the_server() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    [extra] = installed((DEPLOY / "Dockerfile").read_text())
+    assert any(needed.startswith("granian") for needed in extras[extra])
+
+
+def test_the_image_is_made_without_what_a_checkout_has_beside_its_sources() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().split("\n")
+    assert {".git", ".venv*", "build", "**/__pycache__"} <= set(ignored)
+    needed = {"protect", "rules", "paste", "pyproject.toml", "README.md", "LICENSE"}
+    assert not needed & set(ignored)
+
+
+# On the public index `protect` is somebody else's package.
+BY_NAME = re.compile(r"pip3? install (?:[^\n#]* )?['\"]?protect(?:\[[a-z,]*\])?['\"]?(?![\w./@-])")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("pip install protect", True),
+        ("python -m pip install --upgrade 'protect[serve]'", True),
+        ("pip install protect==0.1.0", True),
+        ('pip install "protect[lsp]" pygls', True),
+        ("pip install .", False),
+        ("pip install '.[serve]'", False),
+        ("pip install ./protect", False),
+        ('pip install "git+https://git.example/protect.git"', False),
+        ("pip install protect-tools", False),
+        ("/opt/protect/bin/pip install '.[serve]'", False),
+    ],
+)
+def test_an_install_by_name_is_found(text: str, found: bool) -> None:
+    assert bool(BY_NAME.search(text)) is found
+
+
+def test_nobody_is_told_to_install_a_strangers_package() -> None:
+    folders = [path for name in ("docs", "examples", "paste", "protect") for path in (ROOT / name).rglob("*")]
+    files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / ".pre-commit-hooks.yaml", *folders]
+    texts = {path: path.read_text() for path in files if path.is_file() and path.suffix != ".pyc"}
+    assert len(texts) > 100
+    assert [str(path) for path, text in texts.items() if BY_NAME.search(text)] == []
+
+
+def test_every_extra_that_somebody_is_told_to_install_is_one() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    files = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "protect").rglob("*.py"), *DEPLOY.iterdir()]
+    told = {extra for path in files for extra in installed(path.read_text())}
+    assert {"serve", "lsp", "completion"} <= told
+    assert told <= extras.keys()

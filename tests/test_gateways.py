@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -13,9 +14,12 @@ import pytest
 from webob import Request, Response
 
 from protect import Policy
+from protect.connections import Connections, parse_address
+from protect.errors import ConfigError
 from protect.glance.patches import V20, V21
-from protect.identity.callers import Unauthenticated
+from protect.identity.guards import Unauthenticated, read_tokens
 from protect.identity.keystone import VERIFIED, identify
+from protect.proxy.forwarder import Forwarder
 from protect.service import gateways
 from protect.service.app import Service
 from protect.service.calls import Call, Limits
@@ -23,6 +27,7 @@ from protect.service.gateways import Gateway
 from protect.values import Decision, Query
 from tests.doors import ONE, V2, Doors, policy, replace
 from tests.image_api import ID, Document, ImageApi, image
+from tests.scripted import Received, scripted
 
 SHIPPED = Policy.load()
 TOKEN = "the-gateway's-own"
@@ -45,6 +50,7 @@ class Gateways:
         mode: Gateway = Gateway.STRICT,
         known: Mapping[str, Document] | None = None,
         raw: bool = True,
+        upstream: Callable[..., Iterable[bytes]] | None = None,
     ) -> None:
         self.api = ImageApi(*images)
         self.told: list[tuple[Query, Decision]] = []
@@ -60,7 +66,7 @@ class Gateways:
             record=record,
             identify=identify,
             gateway=mode,
-            upstream=self.api if known is None else None,
+            upstream=(upstream or self.api) if known is None else None,
             find=None if known is None else known.get,
         )
         self.service = Service(routes, guard=guard, limits=Limits())
@@ -235,7 +241,25 @@ def test_only_the_gateway_may_ask(path: str, token: str) -> None:
     told = {"X-Original-Method": "GET", "X-Original-URI": V2, "X-Forwarded-Method": "GET", "X-Forwarded-Uri": V2}
     asked = Gateways(image())
     assert asked.ask(path, headers=told)[0] in (200, 204)
-    assert asked.ask(path, headers=told | {"X-Protect-Token": token})[0] == 401
+    before = len(asked.told), len(asked.api.calls)
+    assert asked.ask(path, headers=told | {"X-Protect-Token": token})[0] == 403
+    assert (len(asked.told), len(asked.api.calls)) == before
+
+
+@pytest.mark.parametrize("path", [f"/gateway/envoy{V2}", "/gateway/nginx", "/gateway/traefik"])
+def test_a_client_is_not_told_that_it_is_unknown_where_the_gateway_is(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = {"X-Original-Method": "GET", "X-Original-URI": V2, "X-Forwarded-Method": "GET", "X-Forwarded-Uri": V2}
+    asked = Gateways(image())
+    status, headers, _ = asked.ask(path, headers=told | UNKNOWN)
+    assert (status, "WWW-Authenticate" in headers) == (401, True)
+    assert [record.levelname for record in caplog.records] == []
+    status, headers, body = asked.ask(path, headers=told | {"X-Protect-Token": "another"})
+    assert (status, "WWW-Authenticate" in headers) == (403, False)
+    assert b"known" not in body and b"token" not in body
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "not the gateway" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -249,11 +273,29 @@ def test_only_the_gateway_may_ask(path: str, token: str) -> None:
         ("/gateway/traefik", {"X-Forwarded-Uri": V2}),
         ("/gateway/traefik/x", {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": V2}),
         ("/gateway/envoy", {}),
+        ("/gateway/envoy*", {}),
+        ("/gateway/envoyx", {}),
         ("/gateway/envoyer" + V2, {}),
+        ("/gateway/traefikx", {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": V2}),
     ],
 )
-def test_a_gateway_that_does_not_say_what_it_asks_about_is_refused(path: str, told: dict[str, str]) -> None:
-    assert Gateways(image()).ask(path, headers=told)[0] in (400, 403, 404)
+@pytest.mark.parametrize("raw", [True, False], ids=["with a raw path", "without"])
+def test_a_gateway_that_does_not_say_what_it_asks_about_is_refused(path: str, told: dict[str, str], raw: bool) -> None:
+    # As an administrator's question all of them would pass.
+    assert Gateways(image(), raw=raw).ask(path, headers=told | ADMIN)[0] in (400, 403, 404)
+
+
+@pytest.mark.parametrize("name", ["envoy", "traefik"])
+@pytest.mark.parametrize(("rest", "reached"), [("", True), ("/", True), ("x", False), ("x/", False), ("*", False)])
+def test_a_path_that_only_begins_like_a_gateways_is_another(name: str, rest: str, reached: bool) -> None:
+    body = Gateways(image()).ask(f"/gateway/{name}{rest}")[2]
+    assert (body != b"there is nothing at this path") is reached
+
+
+@pytest.mark.parametrize("raw", [True, False], ids=["with a raw path", "without"])
+def test_a_gateway_that_says_what_it_asks_about_is_answered(raw: bool) -> None:
+    asked = Gateways(image(), raw=raw)
+    assert (asked.envoy("/"), asked.envoy(V2), asked.traefik(V2)) == (200, 200, 200)
 
 
 def test_decisions_are_told_of() -> None:
@@ -471,6 +513,136 @@ def test_why_a_gateway_refused_stands_in_the_log_and_not_in_the_answer(caplog: p
     assert "GET /images/{image}: something in the answer may not be shown" in caplog.text
     assert b"shown" not in body
     assert "s3" not in caplog.text and b"secret" not in body
+
+
+# --- the question that is put to the API first ---
+
+MEMBERS, TASKS = f"{V2}/members", "/v2/tasks"
+
+
+def answering(api: ImageApi, path: str, status: str) -> Callable[..., Iterable[bytes]]:
+    """Return the API, which answers with ``status`` at ``path``, and with what it would have said."""
+
+    def run(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != path:
+            return api(environ, start_response)
+        return api(environ, lambda _, headers, *more: start_response(status, headers, *more))
+
+    return run
+
+
+@pytest.mark.parametrize("path", [NEW, MEMBERS, TASKS])
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        pytest.param("200 OK", 200, id="it is answered"),
+        pytest.param("201 Created", 502, id="in a strange way"),
+        pytest.param("204 No Content", 502, id="with nothing"),
+        pytest.param("206 Partial Content", 502, id="in part"),
+        pytest.param("302 Found", 502, id="elsewhere"),
+        pytest.param("304 Not Modified", 502, id="as known"),
+        pytest.param("400 Bad Request", 400, id="not understood"),
+        pytest.param("401 Unauthorized", 401, id="by one who does not know the client"),
+        pytest.param("403 Forbidden", 403, id="with a no"),
+        pytest.param("404 Not Found", 404, id="as if there were nothing"),
+        pytest.param("418 Teapot", 403, id="with what no gateway passes on"),
+        pytest.param("429 Too Many Requests", 429, id="too often"),
+        pytest.param("500 Internal Server Error", 502, id="by one that fails"),
+        pytest.param("503 Service Unavailable", 503, id="by one that is busy"),
+        pytest.param("504 Gateway Timeout", 502, id="too late"),
+    ],
+)
+def test_a_question_that_the_api_does_not_answer_is_a_refusal(path: str, answer: str, status: int) -> None:
+    stored = image()
+    asked = Gateways(rules=HIDDEN, upstream=answering(ImageApi(stored), path, answer))
+    assert asked.envoy(path) == status
+    assert asked.traefik(path) == status
+    assert asked.nginx(path) == {200: 204, 401: 401}.get(status, 403)
+    # For one from whom nothing is hidden as well: what was not looked at may be anything.
+    assert asked.envoy(path, headers=ADMIN) == status
+
+
+@pytest.mark.parametrize(
+    ("mode", "status"), [pytest.param(Gateway.STRICT, 503, id="strict"), pytest.param(Gateway.ACTION, 200, id="action")]
+)
+def test_where_only_actions_count_there_is_no_question(mode: Gateway, status: int) -> None:
+    upstream = answering(ImageApi(), NEW, "503 Service Unavailable")
+    assert Gateways(rules=HIDDEN, mode=mode, upstream=upstream).envoy(NEW) == status
+
+
+def forwarding(address: str) -> Forwarder:
+    return Forwarder(Connections(parse_address("upstream", address), timeout=10))
+
+
+def page(document: Document) -> bytes:
+    body = json.dumps({"images": [document], "first": NEW, "schema": "/v2/schemas/images"}).encode()
+    # No connection is kept: it would outlive the test.
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+@pytest.mark.parametrize("host", ["cloud.example", "a!b", "a b", "", "[::1"])
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [pytest.param(image(), 200, id="nothing hidden"), pytest.param(image(**SECRET), 403, id="something hidden")],
+)
+def test_the_host_that_a_client_names_decides_nothing(host: str, document: Document, status: int) -> None:
+    with scripted(lambda _: page(document)) as (server, url):
+        asked = Gateways(rules=HIDDEN, upstream=forwarding(url))
+        assert asked.envoy(NEW, headers={"Host": host}) == status
+        assert asked.nginx(NEW, headers={"Host": host}) == (204 if status == 200 else 403)
+        hosts = [value for each in server.received for name, value in each.headers if "Host" in name]
+        # Ours and the API's: never the client's.
+        assert hosts == [url.removeprefix("http://")] * 2
+
+
+def test_an_api_that_is_down_is_a_refusal() -> None:
+    with scripted(lambda _: page(image())) as (_, url):
+        asked = Gateways(rules=HIDDEN, upstream=forwarding(url))
+        assert (asked.envoy(NEW), asked.nginx(NEW)) == (200, 204)
+    assert (asked.envoy(NEW), asked.nginx(NEW), asked.envoy(NEW, headers=ADMIN)) == (502, 403, 502)
+    assert asked.envoy(f"{V2}/file") == 200  # no fact is asked for: everything is allowed
+
+
+def test_an_api_that_hangs_up_is_a_refusal() -> None:
+    def nothing(_request: Received) -> None:
+        return None
+
+    with scripted(nothing) as (_, url):
+        asked = Gateways(rules=HIDDEN, upstream=forwarding(url))
+        assert (asked.envoy(NEW), asked.nginx(NEW)) == (502, 403)
+
+
+CHEAP = 'forbid(_s: Subject, "upload_image", _i: Image) if not context.get("store") = "cheap";'
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({"X-Image-Meta-Store": "cheap"}, 200, id="the store that is allowed"),
+        pytest.param({"X-Image-Meta-Store": "dear"}, 403, id="another one"),
+        pytest.param({"X-Image-Meta-Store": "cheap", "Connection": "close"}, 200, id="over a connection that closes"),
+        pytest.param({"X-Image-Meta-Store": "cheap", "Connection": "X-Image-Meta-Store"}, 400, id="as one hop's own"),
+        pytest.param({"X-Image-Meta-Store": "cheap", "X.Image.Meta.Store": "dear"}, 400, id="and by another name"),
+    ],
+)
+def test_a_store_that_is_decided_on_is_the_one_that_the_api_sees(headers: dict[str, str], status: int) -> None:
+    asked = Gateways(image(), rules=CHEAP)
+    assert asked.envoy(f"{V2}/file", "PUT", b"x", {"Content-Type": "application/octet-stream", **headers}) == status
+    assert asked.nginx(f"{V2}/file", "PUT", headers) == (204 if status == 200 else 403)
+
+
+@pytest.mark.parametrize("name", ["envoy.yaml", "nginx.conf", "traefik.yaml"])
+def test_the_token_in_an_example_opens_nothing(name: str, tmp_path: Path) -> None:
+    example = Path(__file__).parent.parent / "examples" / "gateways" / name
+    assert example.read_text().count("change-me") == 1
+    tokens = tmp_path / "tokens"
+    tokens.touch(0o600)
+    tokens.write_text("gateway:change-me\n")
+    with pytest.raises(ConfigError, match="has 9 characters"):
+        read_tokens(str(tokens))
+    tokens.write_text(f"gateway:{'0123456789abcdef' * 4}\n")
+    assert len(read_tokens(str(tokens))) == 1
 
 
 # --- without an API to ask ---

@@ -7,8 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from protect.reload import Reloader, Trouble
-from protect.service.health import BROKEN, STALE, TOKENS, Health, Watched
+from protect.reload import Reloader
+from protect.service.health import BROKEN, KEYS, MISSING, STALE, TOKENS, Health, Watched
+from protect.watching import Trouble
 
 OPEN = 'allow(_s: Subject, "get_image", _i: Image);\n'
 
@@ -96,13 +97,34 @@ def test_where_nobody_should_look_nothing_grows_stale(tmp_path: Path) -> None:
     assert case.ready() == (200, [])
 
 
-@pytest.mark.parametrize("since", [None, 1000.0])
-def test_whatever_else_is_watched_is_told(tmp_path: Path, since: float | None) -> None:
-    wrong: list[Trouble | str | None] = [None]
+def test_whatever_else_is_watched_is_told(tmp_path: Path) -> None:
+    wrong: list[Trouble | None] = [None]
     case = Case(tmp_path, {TOKENS: lambda: wrong[0]})
     assert case.ready() == (200, [])
-    wrong[0] = "`/etc/tokens` is gone" if since is None else Trouble("`/etc/tokens` is gone", since)
-    when = None if since is None else "1970-01-01T00:16:40+00:00"
+    wrong[0] = Trouble("`/etc/tokens` is gone", 1000.0)
+    when = "1970-01-01T00:16:40+00:00"
     assert case.ready() == (200, [{"message": TOKENS, "since": when}])
     status = orjson.loads(case.health.status().body)
     assert status["problems"] == [{"message": TOKENS, "detail": "`/etc/tokens` is gone", "since": when}]
+
+
+@pytest.mark.parametrize(("fatal", "status"), [(False, 200), (True, 503)])
+def test_where_nobody_can_be_known_it_is_not_ready(tmp_path: Path, fatal: bool, status: int) -> None:
+    case = Case(tmp_path, {KEYS: lambda: Trouble("refused", 1000.0, fatal)})
+    assert case.ready() == (status, [{"message": KEYS, "since": "1970-01-01T00:16:40+00:00"}])
+
+
+def test_a_policy_that_does_not_exist_is_a_problem_until_it_comes(tmp_path: Path) -> None:
+    file = tmp_path / "late.polar"
+    reloader = Reloader([str(file)], timer=Clock())
+    health = Health(reloader, None)
+    for _ in range(3):
+        answer = orjson.loads(health.ready(strict=False).body)
+        assert answer["ready"]
+        assert answer["problems"] == [{"message": MISSING, "since": "1970-01-01T00:16:40+00:00"}]
+        assert health.ready(strict=True).status == 503
+        reloader.look()
+    file.write_text(OPEN)
+    reloader.look()
+    reloader.look()
+    assert orjson.loads(health.ready(strict=True).body)["problems"] == []

@@ -16,6 +16,8 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 from paste.deploy.loadwsgi import ConfigLoader
 
+from protect.service.settings import OPTIONS as ENDPOINT_OPTIONS
+
 ROOT = Path(__file__).parent.parent
 
 # Who may import what of ours: the longest prefix that fits a module is its layer, and a module may also
@@ -28,6 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "protect.values": ("protect.errors",),
     "protect.decisions": ("protect.errors", "protect.values"),
     "protect.json_bodies": ("protect.errors",),
+    "protect.showing": (),
     # The policy: pure. No HTTP, no clock, no wire format, and no compiler.
     "protect.policy": ("protect.errors", "protect.values", "protect.decisions"),
     # `Policy.load` is the door to the compiler; it imports it when it is called, so that a compiled policy
@@ -76,6 +79,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # it is needed, and does without where there is none.
     "protect.lint": (
         "protect.errors",
+        "protect.showing",
         "protect.values",
         "protect.locate",
         "protect.policy",
@@ -87,6 +91,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # Tests of a policy: a file of them in, results out. Reads and compiles the policy that a file names.
     "protect.testing": (
         "protect.errors",
+        "protect.showing",
         "protect.values",
         "protect.loading",
         "protect.policy",
@@ -96,8 +101,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protect.analysis",
         "protect.lint.known",
     ),
+    # Threads that look now and then.
+    "protect.watching": (),
     "protect.reload": (
         "protect.errors",
+        "protect.watching",
         "protect.values",
         "protect.decisions",
         "protect.policy",
@@ -110,7 +118,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # Tokens: what stands in them is pure; their keys are fetched.
     "protect.identity.keys": ("protect.errors", "protect.json_bodies", "protect.identity.algorithms"),
     "protect.identity.fetching": ("protect.errors", "protect.identity.keys"),
-    "protect.identity.keyring": ("protect.errors", "protect.identity.keys"),
+    "protect.identity.keyring": ("protect.errors", "protect.identity.keys", "protect.watching"),
+    "protect.identity.guards": (
+        "protect.errors",
+        "protect.identity.bearer",
+        "protect.identity.claims",
+        "protect.watching",
+    ),
     "protect.identity.jwt": (
         "protect.errors",
         "protect.json_bodies",
@@ -142,17 +156,22 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protect.upstream",
         "protect.enforcement",
         "protect.reload",
+        "protect.watching",
     ),
+    # What a proxy says of a connection holds for a gateway's question too.
+    "protect.service.originals": ("protect.errors", "protect.proxy.headers"),
     "protect.service.recording": ("protect.values", "protect.service", "protect.settings"),
     "protect.service.settings": (
         "protect.errors",
         "protect.options",
         "protect.settings",
+        "protect.authzen.metadata",
         "protect.service",
         "protect.proxy.settings",
     ),
-    "protect.serving": ("protect.errors", "protect.options", "protect.reload"),
+    "protect.serving": ("protect.errors", "protect.options", "protect.watching"),
     "protect.settings": (
+        "protect.options",
         "protect.errors",
         "protect.values",
         "protect.decisions",
@@ -235,6 +254,7 @@ OPTIONS = {
     "reload",
     "image_size_cap",
     "decision_log",
+    "decision_log_facts",
     "jwks",
     "jwt_issuer",
     "jwt_audience",
@@ -247,7 +267,7 @@ OPTIONS = {
 PROXY_OPTIONS = {"upstream", "upstream_timeout", "upstream_ca"}
 
 INI_FILES = sorted((ROOT / "paste").rglob("*.ini"))
-FILTER_FILES = [path for path in INI_FILES if path.name not in ("proxy.ini", "sidecar.ini")]
+FILTER_FILES = [path for path in INI_FILES if path.name not in ("gateway.ini", "proxy.ini", "sidecar.ini")]
 MODULES = sorted((ROOT / "protect").rglob("*.py"))
 
 
@@ -363,6 +383,7 @@ def test_nothing_of_ours_can_shadow_paste() -> None:
 def test_there_are_pipelines() -> None:
     assert [path.name for path in INI_FILES] == [
         "demo.ini",
+        "gateway.ini",
         "glance-api-paste-pipelines.ini",
         "glance-api-paste.ini",
         "proxy.ini",
@@ -406,6 +427,22 @@ def test_the_proxys_section_has_only_known_options() -> None:
     suggested = re.findall(r"^#(\w+) *=", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert {*section, *suggested} <= OPTIONS | PROXY_OPTIONS
     assert {*section, *suggested} >= PROXY_OPTIONS
+
+
+@pytest.mark.parametrize("name", ["gateway.ini", "sidecar.ini"])
+def test_the_endpoints_section_has_only_known_options(name: str) -> None:
+    path = ROOT / "paste" / name
+    ini = parsed(path)
+    assert not ini.defaults()
+    section = dict(ini["app:decision"])
+    assert section.pop("use") == "egg:protect#decision"
+    suggested = re.findall(r"^#(\w+) *=", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {*section, *suggested} <= set(ENDPOINT_OPTIONS)
+    # Who a gateway's users are must be found out before it is decided on them: nobody else passes on who they are.
+    assert pipelines(ini) == [["authtoken", "decision"] if name == "gateway.ini" else ["decision"]]
+    if name == "gateway.ini":
+        assert ini["filter:authtoken"]["delay_auth_decision"] == "true"
+        assert {"upstream", "tokens"} <= section.keys()
 
 
 @pytest.mark.parametrize("path", [*FILTER_FILES, ROOT / "paste" / "proxy.ini"], ids=lambda path: path.name)

@@ -27,6 +27,7 @@ from protect.identity.keyring import Keyring
 from protect.identity.keys import MAX_SET, read_keys
 from protect.settings import JwtSettings, Settings
 from protect.values import Subject
+from protect.watching import Trouble
 from tests.image_api import ID, ImageApi, image
 from tests.tokens import (
     AUDIENCE,
@@ -518,18 +519,19 @@ def test_where_fetching_fails_the_last_keys_stay_until_they_are_too_old(caplog: 
             raise ConfigError("`jwks = set` cannot be fetched: refused")
         return jwks("rsa")
 
-    keys = Keyring(load, "set", pause=10, max_age=3600, timer=clock)
+    keys = Keyring(load, "set", pause=10, max_age=3600, timer=clock, clock=clock)
     verifier = tokens(keys)
     broken.append("x")
     for clock.now in (300, 600, 3600):
         keys.refresh()
         assert reason(verifier, token()) == ""
-    assert keys.trouble == "`jwks = set` cannot be fetched: refused"
+    assert keys.trouble == Trouble("`jwks = set` cannot be fetched: refused", since=300)
     assert [record.getMessage() for record in caplog.records] == [
         "the keys that check tokens could not be renewed: `jwks = set` cannot be fetched: refused"
     ]
     clock.now = 3601
     assert reason(verifier, token()) == "no key for it"
+    assert keys.trouble == Trouble("`jwks = set` cannot be fetched: refused", since=300, fatal=True)
     broken.clear()
     keys.refresh()
     assert (reason(verifier, token()), keys.trouble) == ("", None)
@@ -539,7 +541,9 @@ def test_an_error_of_our_own_keeps_the_last_keys_too(caplog: pytest.LogCaptureFi
     answers: list[Any] = [jwks("rsa"), None]
     keys = Keyring(lambda: answers.pop(0), "set", timer=Clock())
     keys.refresh()
-    assert (keys.trouble, reason(tokens(keys), token())) == ("internal error: AttributeError", "")
+    assert keys.trouble is not None
+    assert (keys.trouble.message, keys.trouble.fatal) == ("internal error: AttributeError", False)
+    assert reason(tokens(keys), token()) == ""
 
 
 def test_an_issuer_that_withdraws_every_key_is_believed(caplog: pytest.LogCaptureFixture) -> None:
@@ -548,7 +552,17 @@ def test_an_issuer_that_withdraws_every_key_is_believed(caplog: pytest.LogCaptur
     published[0] = jwks()
     keys.refresh()
     assert reason(tokens(keys), token()) == "no key for it"
-    assert keys.trouble == "`jwks = set` has no key that can check a signature"
+    assert keys.trouble is not None
+    assert (keys.trouble.message, keys.trouble.fatal) == ("`jwks = set` has no key that can check a signature", True)
+
+
+def test_keys_that_nobody_renews_are_trouble_once_they_are_too_old() -> None:
+    clock = Clock(0)
+    keys = Keyring(lambda: jwks("rsa"), "set", max_age=3600, timer=clock, clock=clock)
+    clock.now = 3600
+    assert keys.trouble is None
+    clock.now = 3601
+    assert keys.trouble == Trouble("`jwks = set` was not fetched for too long", since=3601, fatal=True)
 
 
 def test_the_thread_fetches_now_and_then() -> None:

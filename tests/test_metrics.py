@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from bisect import bisect_left
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,28 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from protect import Policy
 from protect.reload import Reloader
+from protect.service.calls import Call, Limits
 from protect.service.metrics import BOUNDS, Metrics, node_count
-from protect.service.recording import Counts
+from protect.service.recording import Counts, Recorder
+from protect.settings import DecisionLog
+from protect.values import Decision, Image, Query, Subject
 
 POLICY = 'allow(s: Subject, "get_image", _i: Image) if s.has_role("member");\n'
+
+
+class Nowhere:
+    """A log that nobody keeps."""
+
+    def write(self, lines: Iterable[bytes]) -> None:
+        list(lines)
+
+
+def row(*seconds: float) -> list[float]:
+    """Requests that took so long, as they are counted."""
+    buckets = [0] * (len(BOUNDS) + 1)
+    for each in seconds:
+        buckets[bisect_left(BOUNDS, each)] += 1
+    return [*buckets, sum(seconds)]
 
 
 def sample(page: bytes, name: str, **labels: str) -> float | None:
@@ -58,11 +78,14 @@ def test_decisions_are_told_apart_by_action_outcome_and_cause(reloader: Reloader
 
 def test_actions_that_the_policy_does_not_mention_share_one_series(reloader: Reloader) -> None:
     metrics = Metrics(reloader)
-    made_up = {(f"made up {number}", False, False, False): 1 for number in range(100)}
-    metrics.add(Counts(made_up, {}, 0))
+    recorder = Recorder(DecisionLog.NONE, Nowhere(), metrics.add, actions=metrics.actions)
+    for action in ("get_image", *(f"made up {number}" for number in range(100))):
+        recorder(Query(Subject(), action, Image()), Decision(False, "no", "r1"), Call({}, Limits()))
+    recorder.publish()
     page = metrics.page()
     assert b"made up" not in page
     assert sample(page, "protect_decisions_total", action="other") == 100
+    assert sample(page, "protect_decisions_total", action="get_image") == 1
 
 
 def test_a_label_survives_what_stands_in_the_policy(tmp_path: Path) -> None:
@@ -74,7 +97,7 @@ def test_a_label_survives_what_stands_in_the_policy(tmp_path: Path) -> None:
 
 def test_requests_fall_into_the_buckets_of_their_endpoint(reloader: Reloader) -> None:
     metrics = Metrics(reloader)
-    metrics.add(Counts({}, {("/a", 200): [0.00025, 0.0003, 9.0], ("/a", 404): [0.1], ("/b", 200): [1.0]}, 0))
+    metrics.add(Counts({}, {("/a", 200): row(0.00025, 0.0003, 9.0), ("/a", 404): row(0.1), ("/b", 200): row(1.0)}, 0))
     page = metrics.page()
     assert sample(page, "protect_requests_total", endpoint="/a", status="200") == 3
     assert sample(page, "protect_requests_total", endpoint="/a", status="404") == 1
@@ -111,7 +134,7 @@ def test_lost_lines_of_the_log_are_told(reloader: Reloader) -> None:
 
 def test_two_endpoints_in_one_process_count_apart(reloader: Reloader) -> None:
     first, second = Metrics(reloader), Metrics(reloader)
-    first.add(Counts({}, {("/a", 200): [0.1]}, 0))
+    first.add(Counts({}, {("/a", 200): row(0.1)}, 0))
     assert sample(second.page(), "protect_requests_total", endpoint="/a") is None
 
 
@@ -123,13 +146,15 @@ WORKER = """
 import os, sys
 from protect.reload import Reloader
 from protect.service.metrics import Metrics, directory
-from protect.service.recording import Counts
+from protect.service.recording import BOUNDS, Counts
 
 metrics = Metrics(Reloader([sys.argv[1]]), directory=directory())
+row = [0] * (len(BOUNDS) + 1) + [0.3]
+row[BOUNDS.index(0.1)] = row[BOUNDS.index(0.25)] = 1
 for _ in range(3):
     child = os.fork()
     if child == 0:
-        metrics.add(Counts({("get_image", True, False, False): 2}, {("/a", 200): [0.1, 0.2]}, 1))
+        metrics.add(Counts({("get_image", True, False, False): 2}, {("/a", 200): row}, 1))
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 sys.stdout.buffer.write(metrics.page())

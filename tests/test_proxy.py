@@ -146,11 +146,14 @@ def test_a_header_that_is_passed(key: str) -> None:
         *("OPENSTACK_SYSTEM_SCOPE", "X.ROLES", "X_IDENTITY.STATUS", "X_PROTECT_ANYTHING"),
         *("X_FORWARDED_PREFIX", "X_FORWARDED_PORT", "FORWARDED", "X_REAL_IP", "X_ORIGINAL_URL", "X_REWRITE_URL"),
         *("X_HTTP_METHOD_OVERRIDE", "KEEP_ALIVE", "TE", "UPGRADE", "PROXY_AUTHORIZATION", "PROXY", "EXPECT"),
-        *("PROXY_CONNECTION", "HTTP2_SETTINGS", "TRAILER", "X_NAMED", "X_ALSO_NAMED"),
+        *("PROXY_CONNECTION", "HTTP2_SETTINGS", "TRAILER"),
+        # To some servers these are headers that are decided on.
+        *("X.IMAGE.META.STORE", "X_IMAGE_META.STORE", "X.OPENSTACK.IMAGE.SIZE", "X~IMAGE~META~STORE", "X!NOTE"),
+        *("CONTENT.ENCODING", "X.AUTH.TOKEN", "X.SERVICE.TOKEN"),
     ],
 )
 def test_a_header_that_is_not_passed(key: str) -> None:
-    request = environ(HTTP_CONNECTION="keep-alive, X-Named,x-also-named", **{f"HTTP_{key}": "forged"})
+    request = environ(HTTP_CONNECTION="keep-alive, TE", **{f"HTTP_{key}": "forged"})
     with scripted(ok) as (server, url):
         call(forwarder(url), request)
 
@@ -190,6 +193,60 @@ def test_a_header_cannot_smuggle_another(extra: dict[str, Any], status: str) -> 
     with scripted(ok) as (server, url):
         assert call(forwarder(url), environ(**extra))[0] == status
         assert len(server.received) == (status == "200 OK")
+
+
+@pytest.mark.parametrize(
+    ("connection", "status"),
+    [
+        pytest.param("close", "200 OK", id="what a connection is"),
+        pytest.param("Keep-Alive , TE,, Upgrade, HTTP2-Settings", "200 OK", id="headers of one hop"),
+        pytest.param("Trailer, Transfer-Encoding, Proxy-Connection", "200 OK", id="more of them"),
+        pytest.param("X-Image-Meta-Store", "400 Bad Request", id="one that is decided on"),
+        pytest.param("keep-alive,x-image-meta-store", "400 Bad Request", id="in small letters and beside another"),
+        pytest.param("X-Auth-Token", "400 Bad Request", id="one that says who asks"),
+        pytest.param("X-Note", "400 Bad Request", id="any other one"),
+        pytest.param("Content-Length", "400 Bad Request", id="the end of the body"),
+    ],
+)
+def test_a_connection_cannot_take_a_header_away(connection: str, status: str) -> None:
+    with scripted(ok) as (server, url):
+        request = environ(HTTP_CONNECTION=connection, HTTP_X_IMAGE_META_STORE="fast")
+        assert call(forwarder(url), request)[0] == status
+        assert [each.header("X-Image-Meta-Store") for each in server.received] == ["fast"] * (status == "200 OK")
+
+
+@pytest.mark.parametrize(
+    ("extra", "status", "reached"),
+    [
+        pytest.param({"HTTP_X_IMAGE_META_STORE": "cheap"}, 200, "cheap", id="the store that is allowed"),
+        pytest.param({"HTTP_X_IMAGE_META_STORE": "dear"}, 403, None, id="another one"),
+        pytest.param(
+            {"HTTP_X_IMAGE_META_STORE": "cheap", "HTTP_CONNECTION": "X-Image-Meta-Store"}, 400, None, id="taken away"
+        ),
+        pytest.param(
+            {"HTTP_X_IMAGE_META_STORE": "cheap", "HTTP_X.IMAGE.META.STORE": "dear"}, 200, "cheap", id="said twice"
+        ),
+        pytest.param({"HTTP_X.IMAGE.META.STORE": "cheap"}, 403, None, id="by another name alone"),
+    ],
+)
+def test_the_store_that_was_decided_on_is_the_one_that_the_api_sees(
+    extra: dict[str, str], status: int, reached: str | None, tmp_path: Path
+) -> None:
+    policy = tmp_path / "store.polar"
+    policy.write_text(
+        'allow(_: Subject, "upload_image", _: Image) if context.get("store") = "cheap";\n'
+        'allow(_: Subject, "get_image", _: Image);\n'
+    )
+    # No connection is kept: it would outlive the test.
+    with scripted(lambda _: OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")) as (server, url):
+        app = app_factory({}, upstream=url, policy=str(policy), reload="0")
+        user = {"HTTP_X_IDENTITY_STATUS": "Confirmed", "HTTP_X_USER_ID": "u", "keystone.token_auth": object()}
+        image_file = "/v2/images/00000000-0000-4000-8000-000000000001/file"
+        answer, _, _ = call(app, environ("PUT", image_file, b"data", **user, **extra))
+        uploads = [request for request in server.received if request.line.startswith("PUT")]
+    assert int(answer[:3]) == status
+    stores = [value for each in uploads for name, value in each.headers if "store" in name.lower()]
+    assert stores == ([] if reached is None else [reached])
 
 
 # --- Bodies on the way in ---

@@ -125,6 +125,7 @@ def test_a_file_missing_at_start_means_the_shipped_rules_until_it_comes(tmp_path
     file = tmp_path / "late.polar"
     reloader = Reloader([str(file)])
     assert not allowed(reloader)
+    assert not looks(reloader)
     assert reloader.trouble is not None
     file.write_text(OPEN)
     assert looks(reloader)

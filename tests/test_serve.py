@@ -60,7 +60,7 @@ def test_flags_alone_are_enough(tmp_path: Path, policy: Path) -> None:
         line = json.loads(served.output.read_text())  # nothing but decisions there
         assert (line["outcome"], line["subject"], line["enforcement_point"]) == ("denied", "u1", "anyone")
         said = served.log.read_text()
-        assert f"listening at http://127.0.0.1:{served.port}" in said
+        assert f"listening at http://127.0.0.1:{served.port}, with 1 worker(s) of 2 threads" in said
         assert f"policy revision {served.ready()['revision']}, authentication: off" in said
         assert served.end() == 0
 
@@ -156,9 +156,11 @@ def ask_over_tls(port: int, paths: dict[str, Path], client: bool) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_tls_lets_in_only_those_with_a_certificate(tmp_path: Path, policy: Path) -> None:
+@pytest.mark.parametrize("ini", [False, True], ids=["flags alone", "a pipeline file"])
+def test_tls_lets_in_only_those_with_a_certificate(tmp_path: Path, policy: Path, tokens: Path, ini: bool) -> None:
     paths = certificates(tmp_path)
     port = free_port()
+    files = [str(pipeline(tmp_path, policy, tokens, port))] if ini else ["--policy", str(policy)]
     tls = [
         "--tls-cert",
         str(paths["server"]),
@@ -167,7 +169,7 @@ def test_tls_lets_in_only_those_with_a_certificate(tmp_path: Path, policy: Path)
         "--tls-client-ca",
         str(paths["ca"]),
     ]
-    options = ["--listen", f"127.0.0.1:{port}", "--policy", str(policy), "--authentication", "tls", *tls]
+    options = [*files, "--listen", f"127.0.0.1:{port}", "--authentication", "tls", *tls]
     process = subprocess.Popen(
         [sys.executable, "-m", "protect", "serve", *options], cwd=ROOT, stderr=subprocess.DEVNULL
     )
@@ -285,6 +287,89 @@ def test_what_was_decided_last_is_in_the_log(tmp_path: Path, policy: Path) -> No
         assert served.output.read_bytes().count(b"\n") == 50
 
 
+def test_a_reader_of_the_log_that_does_not_read_stops_nobody(tmp_path: Path, policy: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    questions = 2000
+    try:
+        options = ["--policy", str(policy), *OFF, "--decision-log", "all", "--decision-log-file", str(pipe)]
+        with serving(tmp_path, *options) as served:
+            body = json.dumps({**json.loads(question()), "evaluations": [{}] * (questions // 2)}).encode()
+            for _ in range(2):
+                assert served.ask("POST", "/access/v1/evaluations", body)[0] == 200
+            wanted = f'outcome="allowed"}} {questions}.0\n'.encode()
+            # More of them than there are threads.
+            for _ in range(20):
+                status, page = served.ask("GET", "/metrics")
+                assert (status, wanted in page) == (200, True)
+            assert served.decision() is True
+            start = time.monotonic()
+            assert served.end() == 0
+            assert time.monotonic() - start < 20
+            assert "of the decision log are lost: whoever reads it does not read" in served.log.read_text()
+    finally:
+        os.close(reader)
+
+
+def test_bodies_that_do_not_come_stop_nobody_for_long(tmp_path: Path, policy: Path) -> None:
+    with serving(tmp_path, "--policy", str(policy), *OFF, "--threads", "3") as served:
+        slow = [socket.create_connection(("127.0.0.1", served.port), timeout=20) for _ in range(3)]
+        for connection in slow[:2]:
+            connection.sendall(f"{HEAD}Content-Length: 9\r\n\r\n".encode())
+        assert served.decision() is True  # by the third thread
+        slow[2].sendall(f"{HEAD}Content-Length: 9\r\n\r\n".encode())
+        for connection in slow:
+            assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
+            connection.close()
+        assert served.decision() is True
+        assert "each thread waited for a body" in served.log.read_text()
+
+
+def test_gunicorn_gives_up_on_a_body_that_does_not_come(tmp_path: Path, policy: Path, tokens: Path) -> None:
+    port = free_port()
+    command = [
+        sys.executable,
+        *(part.format(ini=pipeline(tmp_path, policy, tokens, port), port=port) for part in GUNICORN),
+    ]
+    environment = {"PROTECT_AUTHENTICATION": "off", "PROTECT_MAX_SECONDS": "0.2"}
+    with serving(tmp_path, command=command, port=port, environment=environment) as served:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(f"{HEAD}Content-Length: 9\r\n\r\n".encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert served.decision() is True
+
+
+def test_sighup_reaches_the_entities_too(tmp_path: Path, policy: Path) -> None:
+    file = tmp_path / "entities.json"
+
+    def write(tenant: str) -> None:
+        subject = {"type": "user", "id": "u1", "properties": {"tenant": tenant, "roles": ["member"]}}
+        file.write_text(json.dumps({"subjects": [subject], "resources": []}))
+
+    def allowed() -> bool:
+        body = {**json.loads(question()), "subject": {"type": "user", "id": "u1"}}
+        return bool(json.loads(served.ask("POST", "/access/v1/evaluation", json.dumps(body).encode())[1])["decision"])
+
+    write("t1")
+    with serving(tmp_path, "--policy", str(policy), *OFF, "--reload", "0", "--entities", str(file)) as served:
+        assert allowed()
+        write("t2")
+        served.signal(signal.SIGHUP)
+        eventually(lambda: not allowed(), "the other entities in force")
+
+
+def test_without_the_server_it_says_how_to_install_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setitem(sys.modules, "granian", None)
+    assert main(["serve", *OFF]) == 2
+    said = capsys.readouterr().err
+    assert "`protect serve` needs granian: pip install '.[serve]'" in said
+    assert "listening" not in said
+
+
 def test_the_metrics_of_all_workers_are_one_sum(tmp_path: Path, policy: Path) -> None:
     with serving(tmp_path, "--policy", str(policy), "--authentication", "off", "--workers", "2") as served:
         threads = [threading.Thread(target=served.decision) for _ in range(20)]
@@ -330,7 +415,7 @@ def test_a_variable_of_the_process_is_no_header_of_a_request(tmp_path: Path, pol
         pytest.param([*OFF, "--workers", "0"], "above 0", id="no worker"),
         pytest.param([*OFF, "--max-batch", "many"], "a number of evaluations", id="no number"),
         pytest.param([*OFF, "--reload", "0", "--max-age", "5"], "nobody looks", id="an age of nothing"),
-        pytest.param([*OFF, "--public-url", "http://x"], "https://HOST", id="an address without TLS"),
+        pytest.param([*OFF, "--public-url", "http://x"], "http for this machine only", id="an address without TLS"),
         pytest.param([*OFF, "--tokens", "/x"], "`authentication = tokens` only", id="unread tokens"),
         pytest.param([*OFF, "--decision-log-file", "/a/b"], "cannot be written", id="no such log"),
         pytest.param(["--authentication", "jwt"], "`jwks` is missing", id="an issuer without keys"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from io import BytesIO
+from itertools import count
 from typing import Any
 
 import pytest
@@ -31,14 +33,14 @@ HIDDEN = 'forbid(s: Subject, "read", p: Property) if p.name = "secret" and not s
 class Client:
     """Asks the endpoints as a service would, and remembers what they told of."""
 
-    def __init__(self, rules: str | Policy = SHIPPED, **limits: Any) -> None:
+    def __init__(self, rules: str | Policy = SHIPPED, clock: Callable[[], float] = lambda: 0.0, **limits: Any) -> None:
         point = policy(rules) if isinstance(rules, str) else rules
         self.told: list[tuple[Query, Decision]] = []
 
         def record(query: Query, decision: Decision, call: Call) -> None:
             self.told.append((query, decision))
 
-        routes = images.routes(policy=lambda: point, record=record)
+        routes = images.routes(policy=lambda: point, record=record, clock=clock)
         self.service = Service(routes, guard=lambda environ, header: None, limits=Limits(**limits))
 
     def ask(self, path: str, message: object) -> tuple[int, Any]:
@@ -155,6 +157,32 @@ def test_a_list_may_be_longer_than_other_bodies() -> None:
     documents = [image(text="x" * 1000)] * 20
     assert Client(body=1000).filter(USER, images=documents)[0] == 200
     assert Client(body=1000, documents=10_000).filter(USER, images=documents)[0] == 413
+
+
+def test_a_list_has_a_longest_length() -> None:
+    client = Client(images=2)
+    assert client.filter(USER, images=[image(), image()])[0] == 200
+    status, said = client.filter(USER, images=[image(), image(), image()])
+    assert (status, said) == (413, "`images` has more than 2 items; send fewer at a time")
+    assert Limits().images == 10_000
+    assert Limits().documents == 8 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status"),
+    [
+        pytest.param(100.0, 200, id="in time"),
+        pytest.param(2.0, 413, id="late in reading them"),
+        # The clock is looked at once to begin with, and once for each image when it is read, and when it is decided on.
+        pytest.param(4.0, 413, id="late in deciding on them"),
+        pytest.param(6.0, 200, id="just in time"),
+    ],
+)
+def test_a_list_that_takes_too_long_is_refused(seconds: float, status: int) -> None:
+    clock = count().__next__
+    found, said = Client(clock=lambda: float(clock()), seconds=seconds).filter(USER, images=[image()] * 3)
+    assert found == status
+    assert found == 200 or said == "the images take too long; send fewer at a time"
 
 
 def test_refused_images_and_hidden_names_are_told_of() -> None:

@@ -33,6 +33,7 @@ def test_options_are_read() -> None:
         metrics="open",
         max_body="10",
         max_documents="20",
+        max_images="25",
         max_batch="30",
         max_seconds="0.5",
     )
@@ -41,7 +42,14 @@ def test_options_are_read() -> None:
     assert (found.decision_log, found.decision_log_file) == (DecisionLog.ALL, "/log")
     assert (found.tokens, found.entities, found.public_url) == ("/t", "/e", "https://x.example/base")
     assert found.metrics is MetricsAccess.OPEN
-    assert found.limits == Limits(body=10, documents=20, batch=30, seconds=0.5)
+    assert found.limits == Limits(body=10, documents=20, images=25, batch=30, seconds=0.5)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_an_address_of_this_machine_needs_no_tls(host: str) -> None:
+    assert settings(authentication="off", public_url=f"http://{host}:8181/").public_url == f"http://{host}:8181"
+    with pytest.raises(ConfigError, match="http for this machine only"):
+        settings(authentication="off", public_url="http://pdp.example:8181/")
 
 
 def test_nobody_is_late_by_less_than_ten_seconds() -> None:
@@ -87,9 +95,9 @@ def test_an_option_in_the_defaults_stops_the_service(option: str) -> None:
         pytest.param({"max_seconds": "0"}, "a number of seconds above 0", id="no time"),
         pytest.param({"max_body": "1M"}, "a number of bytes above 0", id="a size with a unit"),
         pytest.param({"policy": '"a'}, "no closing quotation", id="half a quote"),
-        pytest.param({"public_url": "https://x/?a"}, "accepted: https://HOST", id="an address with a query"),
-        pytest.param({"public_url": "https://u@x/"}, "accepted: https://HOST", id="an address with a user"),
-        pytest.param({"public_url": "https:///x"}, "accepted: https://HOST", id="an address of nobody"),
+        pytest.param({"public_url": "https://x/?a"}, "accepted: an https address", id="an address with a query"),
+        pytest.param({"public_url": "https://u@x/"}, "accepted: an https address", id="an address with a user"),
+        pytest.param({"public_url": "https:///x"}, "accepted: an https address", id="an address of nobody"),
         pytest.param({"policy_rules": "/x"}, "`protection_format = policies` only", id="rules that nobody reads"),
         pytest.param({"jwks": "/x"}, "`authentication = jwt` or `identity = jwt` only", id="keys that nobody uses"),
         pytest.param({"gateway": "lax"}, "accepted: strict, action", id="another way with gateways"),

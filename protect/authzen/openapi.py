@@ -7,11 +7,26 @@ from typing import Any
 
 from protect.authzen import metadata
 from protect.authzen.evaluations import Semantic
+from protect.authzen.resources import TYPES
 
 Schema = Mapping[str, Any]
 
 _TEXT: Schema = {"type": "string", "minLength": 1}
 _OPEN: Schema = {"type": "object"}
+
+
+def _in_any_case(word: str) -> str:
+    return "".join(f"[{letter.upper()}{letter}]" for letter in word)
+
+
+#: A type of our own is written in one way: see `check_type`.
+_RESOURCE_TYPE: Schema = {
+    **_TEXT,
+    "anyOf": [
+        {"enum": sorted(TYPES)},
+        {"not": {"pattern": rf"^\s*({'|'.join(map(_in_any_case, sorted(TYPES)))})\s*$"}},
+    ],
+}
 _ROLES: Schema = {"type": ["array", "null"], "items": {"type": "string"}}
 
 _SUBJECT_PROPERTIES: Schema = {
@@ -39,10 +54,10 @@ def _object(required: tuple[str, ...], **properties: Schema) -> Schema:
 
 
 _SUBJECT = _object(("type", "id"), type=_TEXT, id=_TEXT, properties=_SUBJECT_PROPERTIES)
-_RESOURCE = _object(("type", "id"), type=_TEXT, id=_TEXT, properties=_OPEN)
+_RESOURCE = _object(("type", "id"), type=_RESOURCE_TYPE, id=_TEXT, properties=_OPEN)
 _ACTION = _object(("name",), name=_TEXT, properties=_OPEN)
 _ANY_SUBJECT = _object(("type",), type=_TEXT, properties=_SUBJECT_PROPERTIES)
-_ANY_RESOURCE = _object(("type",), type=_TEXT, properties=_OPEN)
+_ANY_RESOURCE = _object(("type",), type=_RESOURCE_TYPE, properties=_OPEN)
 
 _PAGE: Schema = {
     # The token is told in words: whether one is right is no matter of its form, which is nobody's business.
@@ -65,7 +80,7 @@ _EVALUATIONS: Schema = {
     "properties": {
         "subject": _object((), type=_TEXT, id=_TEXT, properties=_OPEN),
         "action": _object((), name=_TEXT, properties=_OPEN),
-        "resource": _object((), type=_TEXT, id=_TEXT, properties=_OPEN),
+        "resource": _object((), type=_RESOURCE_TYPE, id=_TEXT, properties=_OPEN),
         "context": _CONTEXT,
         "evaluations": {
             "type": "array",

@@ -30,8 +30,19 @@ def made(type_: str, id_: str, properties: Properties, known: Resources) -> AnyR
     """Return the value for a resource of this type; raises MalformedRequest."""
     make = _MAKERS.get(type_)
     if make is None:
+        check_type(type_)
         return cast("Resource", GivenResource(type_, id_, properties))
     return make(id_, properties, known)
+
+
+def check_type(type_: str) -> None:
+    """Raise MalformedRequest where a type is one of ours but for its case, or for space around it.
+
+    As a resource of any other kind it would pass by every rule about those.
+    """
+    meant = type_.strip().casefold()
+    if meant in _MAKERS and meant != type_:
+        raise MalformedRequest(f"`resource.type` must be written `{meant}`, in lower case and without space around it")
 
 
 class GivenResource:
@@ -144,3 +155,6 @@ _MAKERS: dict[str, Callable[[str, Properties, Resources], AnyResource]] = {
     "store": _store,
     "metadef": _metadef,
 }
+
+#: The types that become a value of their own.
+TYPES = frozenset(_MAKERS)

@@ -14,7 +14,7 @@ from typing import Any, cast
 from protect.authzen.entities import Candidate, Entities
 from protect.authzen.evaluations import circumstances
 from protect.authzen.fields import ENTITY, action, optional_object, wrong, wrong_object, wrong_part
-from protect.authzen.resources import resource
+from protect.authzen.resources import check_type, resource
 from protect.authzen.subjects import GivenSubject, subject
 from protect.errors import MalformedRequest
 from protect.values import NOTHING, Query
@@ -68,6 +68,7 @@ def subjects(message: Message, entities: Entities) -> Search:
 def resources(message: Message, entities: Entities) -> Search:
     """Return the search for resources that ``message`` asks for; raises MalformedRequest."""
     type_ = _searched(message, "resource")
+    check_type(type_)
     name, properties = action(message.get("action"))
     who = subject(message.get("subject"), entities.subjects)
     context = circumstances(message, properties)

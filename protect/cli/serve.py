@@ -80,9 +80,10 @@ _ENDPOINT = {
     "decision_log": ("WHICH", "decisions are logged: denied, all or none (default: denied)"),
     "decision_log_file": ("FILE", "for the decision log (default: the standard output)"),
     "max_body": ("BYTES", "of a request (default: 1048576)"),
-    "max_documents": ("BYTES", "of a request that carries many images (default: 16777216)"),
+    "max_documents": ("BYTES", "of a request that carries many images (default: 8388608)"),
+    "max_images": ("COUNT", "of images in such a request (default: 10000)"),
     "max_batch": ("COUNT", "of evaluations in one request (default: 1000)"),
-    "max_seconds": ("SECONDS", "that a batch or a search may take (default: 5)"),
+    "max_seconds": ("SECONDS", "that a batch, a search or a list of images may take (default: 5)"),
 }
 
 _SERVER = {
@@ -93,7 +94,10 @@ _SERVER = {
     "tls_key": ("FILE", "its private key, PEM, PKCS#8"),
     "tls_client_ca": ("FILE", "let in only clients with a certificate of this authority, PEM"),
     "workers": ("COUNT", "processes (default: 1)"),
-    "threads": ("COUNT", f"of each process (default: {serving.DEFAULT_THREADS})"),
+    "threads": (
+        "COUNT",
+        f"of each process (default: {serving.THREADS}; {serving.THREADS_THAT_WAIT} where requests wait for others)",
+    ),
     "drain": ("SECONDS", f"that requests may still take after SIGTERM (default: {serving.DEFAULT_DRAIN})"),
     "insecure": (None, "beyond this machine even without TLS or authentication"),
 }
@@ -128,12 +132,14 @@ def _add(group: argparse._ArgumentGroup, table: Mapping[str, tuple[str | None, s
 def run(chosen: argparse.Namespace) -> int:
     """Serve; returns the exit status."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    serving.check_installed()
     settings = ServerSettings.from_options(_server_options(chosen))
     _tell_endpoint(chosen)
     serving.share_metrics(settings.workers)
-    app = _application(chosen.ini, settings)
+    app = _application(chosen.ini)
 
     # Not before the metrics know where they are kept.
+    from protect.service import slow_bodies
     from protect.service.assembly import sidecars
 
     endpoints = sidecars()
@@ -141,18 +147,25 @@ def run(chosen: argparse.Namespace) -> int:
         raise ConfigError(f"`{chosen.ini}` has no decision endpoint; add a section with `use = egg:protect#decision`")
     for endpoint in endpoints:
         _check(endpoint.settings.authentication, settings)
+        if settings.tls_client_ca is not None:
+            endpoint.believe_listener()
         log.info(
             "policy revision %s, authentication: %s",
             endpoint.reloader.policy.revision,
             endpoint.settings.authentication,
         )
-    log.info("listening at %s, with %d worker(s)", settings.place, settings.workers)
+    waits = app not in endpoints or any(endpoint.settings.upstream for endpoint in endpoints) or not settings.local
+    threads = settings.threads or (serving.THREADS_THAT_WAIT if waits else serving.THREADS)
+    log.info("listening at %s, with %d worker(s) of %d threads", settings.place, settings.workers, threads)
+
+    def begin() -> None:
+        slow_bodies.keep_threads(threads, settings.owns)
 
     def close() -> None:
         for endpoint in endpoints:
             endpoint.recorder.close()
 
-    serving.serve(app, settings, close=close)
+    serving.serve(app, settings, threads=threads, begin=begin, close=close)
     return 0
 
 
@@ -184,10 +197,8 @@ def _tell_endpoint(chosen: argparse.Namespace) -> None:
             os.environ[PREFIX + name.upper()] = shlex.join(value) if isinstance(value, list) else value
 
 
-def _application(ini: str | None, settings: ServerSettings) -> WSGIApplication:
-    if ini is not None:
-        return factories.application(ini)
-    return factories.decision_factory({}, listener_verifies="yes" if settings.tls_client_ca else "no")
+def _application(ini: str | None) -> WSGIApplication:
+    return factories.decision_factory({}) if ini is None else factories.application(ini)
 
 
 def _check(authentication: str, settings: ServerSettings) -> None:

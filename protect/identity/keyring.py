@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
-import weakref
 from collections.abc import Callable
 
 from protect.errors import ConfigError
 from protect.identity.keys import NO_KEYS, KeySet, read_keys
+from protect.watching import Trouble, Watch
 
 log = logging.getLogger("protect.identity")
 
@@ -39,18 +37,17 @@ class Keyring:
         pause: float = PAUSE,
         max_age: float = MAX_AGE,
         timer: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """Load now: raises ConfigError. ``origin`` is the file or URL, for messages."""
+        """Load now: raises ConfigError. ``origin`` is the file or URL, for messages. ``clock`` is the wall clock."""
         self._load = load
         self._origin = origin
-        self._refresh = refresh
         self._pause = pause
         self._max_age = max_age
         self._timer = timer
-        self._looking = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.trouble: str | None = None
+        self._clock = clock
+        self._watch = Watch(self.refresh, lambda: refresh, "protect-keys")
+        self._trouble: Trouble | None = None
         self._keys = read_keys(load(), origin)
         self._good = self._tried = timer()
         if not self._keys.keys:
@@ -61,43 +58,41 @@ class Keyring:
         """The keys in force: the same object as long as they are the same keys; none once they are too old."""
         return self._keys if self._timer() - self._good <= self._max_age else NO_KEYS
 
+    @property
+    def trouble(self) -> Trouble | None:
+        """What is wrong with renewing the keys; it is fatal once no key is in force."""
+        trouble = self._trouble
+        if self.current.keys:
+            return trouble
+        if trouble is None:
+            return Trouble(f"`jwks = {self._origin}` was not fetched for too long", self._clock(), fatal=True)
+        return Trouble(trouble.message, trouble.since, fatal=True)
+
     def knowing(self, kid: str | None) -> KeySet:
         """Return the keys in force, after another look where none of them is called ``kid``."""
         if kid is None or self._keys.knows(kid) or self._timer() - self._tried < self._pause:
             return self.current
         # Whoever comes while another one looks waits for what that one finds, but not for long.
-        if self._looking.acquire(timeout=_PATIENCE):
+        if self._watch.looking.acquire(timeout=_PATIENCE):
             try:
                 if self._timer() - self._tried >= self._pause:
                     self._look()
             finally:
-                self._looking.release()
+                self._watch.looking.release()
         return self.current
 
     def refresh(self) -> None:
         """Fetch the keys once. Never raises: what is wrong is logged, and the last good keys stay."""
-        with self._looking:
+        with self._watch.looking:
             self._look()
 
     def start(self) -> None:
         """Start fetching now and then. That goes on in the children of a server that forks."""
-        if self._thread is not None:
-            return
-        self._run()
-        reference = weakref.ref(self)
-
-        def again() -> None:
-            # Threads do not survive a fork, and a lock held by one of them would stay locked for ever.
-            keyring = reference()
-            if keyring is not None and not keyring._stop.is_set():
-                keyring._looking = threading.Lock()
-                keyring._run()
-
-        os.register_at_fork(after_in_child=again)
+        self._watch.start()
 
     def stop(self) -> None:
         """Stop fetching."""
-        self._stop.set()
+        self._watch.stop()
 
     def _look(self) -> None:
         try:
@@ -119,20 +114,12 @@ class Keyring:
             log.info("`%s` has other keys now: %d of them", self._origin, len(keys.keys))
         self._good = self._timer()
         if keys.keys:
-            self.trouble = None
+            self._trouble = None
         else:
             # A well-formed answer without keys is an answer: its issuer has withdrawn them all.
             self._failed(f"`jwks = {self._origin}` has no key that can check a signature")
 
     def _failed(self, message: str) -> None:
-        if self.trouble != message:
-            self.trouble = message
+        if self._trouble is None or self._trouble.message != message:
+            self._trouble = Trouble(message, self._clock())
             log.error("the keys that check tokens could not be renewed: %s", message)
-
-    def _run(self) -> None:
-        self._thread = threading.Thread(target=self._watch, name="protect-keys", daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(self._refresh):
-            self.refresh()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Headers = list[tuple[str, str]]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_PLAIN = re.compile(r"[a-z0-9-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?\Z|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?\Z")
 _VERSION = re.compile(r"v2(\.[0-9]{1,2})?\Z")
@@ -36,6 +37,9 @@ _HOP_BY_HOP = frozenset(
         "http2-settings",
     }
 )
+# What a client may say of its connection: these, and whether it stays open. Any other header that it names there would
+# be dropped on the way, and so be decided on without reaching the API.
+_OF_ONE_HOP = _HOP_BY_HOP | {"close"}
 # The proxy says these itself, or they belong to what has been dealt with when it runs.
 _OURS = frozenset({"host", "content-length", "content-type", "expect", "forwarded", "via", "proxy", "x-real-ip"})
 # They make an API take a request for another than the one that was decided on.
@@ -120,18 +124,25 @@ def place(environ: WSGIEnvironment) -> Place:
 
 def request_headers(environ: WSGIEnvironment, upstream: Address) -> Headers:
     """Return what the API is told, but for the body's framing; raises MalformedRequest."""
-    named = _listed(str(environ.get("HTTP_CONNECTION") or ""))
+    check_connection(str(environ.get("HTTP_CONNECTION") or ""))
     headers = [("Host", upstream.netloc)]
     for name, value in _received(environ):
-        # Some servers behind us take every sign in a name for the same one.
-        plain = re.sub(r"[^a-z0-9]", "-", name.lower())
-        dropped = plain in _DROPPED or plain.startswith(_PREFIXES) or name.lower() in named
+        plain = name.lower()
+        # Some servers behind us take every sign in a name for the same one, and `X.Image.Meta.Store` for the header
+        # that was decided on.
+        dropped = not _PLAIN.match(plain) or plain in _DROPPED or plain.startswith(_PREFIXES)
         if plain in _PASSED or not dropped:
             headers.append((name, _clean(name, value)))
     content_type = environ.get("CONTENT_TYPE")
     if content_type:
         headers.append(("Content-Type", _clean("Content-Type", str(content_type))))
     return headers + _forwarded(environ)
+
+
+def check_connection(value: str) -> None:
+    """Raise MalformedRequest where a Connection header names more than what belongs to one hop."""
+    if not _listed(value) <= _OF_ONE_HOP:
+        raise MalformedRequest("the Connection header names a header that is not of one hop")
 
 
 def _received(environ: WSGIEnvironment) -> Iterator[tuple[str, str]]:

@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from protect.errors import MalformedRequest
-from protect.identity.callers import Unauthenticated
-from protect.service.calls import Call, Limits, Reply, Route, Routes, text_reply
+from protect.identity.guards import Unauthenticated
+from protect.service.calls import AUTHORIZATION, Call, Limits, Reply, Route, Routes, text_reply
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -73,11 +73,11 @@ class Service:
             endpoint = route.path
             call = Call(environ, self._limits, rest)
             if route.guarded:
-                call.enforcement_point = self._guard(environ, route.credentials)
+                try:
+                    call.enforcement_point = self._guard(environ, route.credentials)
+                except Unauthenticated as error:
+                    return _unknown(route, error), endpoint
             return route.endpoint(call), endpoint
-        except Unauthenticated as error:
-            log.warning("refused a request to %s: %s", endpoint, error)
-            return text_reply("who asks is not known here", 401, (("WWW-Authenticate", "Bearer"),)), endpoint
         except NotAllowed as error:
             return text_reply(str(error), error.status, (("Allow", error.allowed),)), endpoint
         except MalformedRequest as error:
@@ -94,13 +94,27 @@ class Service:
             if route is None:
                 raise NotAllowed(method, sorted(by_method))
             return route, ""
-        trees = [route for route in self._trees if path.startswith(route.path)]
+        trees = [route for route in self._trees if _in_tree(path, route.path)]
         for route in trees:
             if route.method in ("*", method):
                 return route, path[len(route.path) :]
         if trees:
             raise NotAllowed(method, sorted(route.method for route in trees))
         raise MalformedRequest("there is nothing at this path", 404)
+
+
+def _in_tree(path: str, root: str) -> bool:
+    return path.startswith(root) and (root.endswith("/") or path[len(root) : len(root) + 1] in ("", "/"))
+
+
+def _unknown(route: Route, error: Unauthenticated) -> Reply:
+    """Return the answer to one who has not proved who it is."""
+    if route.credentials != AUTHORIZATION:
+        # A gateway passes it on to its client, whose own credentials are none of the trouble.
+        log.error("refused a gateway's question to %s, as all of its clients will be: %s", route.path, error)
+        return text_reply("the gateway in front of this API may not ask whether requests may pass", 403)
+    log.warning("refused a request to %s: %s", route.path, error)
+    return text_reply("who asks is not known here", 401, (("WWW-Authenticate", "Bearer"),))
 
 
 class NotAllowed(MalformedRequest):

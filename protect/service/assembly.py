@@ -6,11 +6,12 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from protect import factories
 from protect.authzen.entities import NO_ENTITIES, Entities
 from protect.glance.documents import StoredImage
-from protect.identity import callers, keystone
+from protect.identity import guards, keystone
 from protect.loading import Protection
 from protect.policy.policy import Policy
 from protect.reload import Reloader
@@ -24,11 +25,17 @@ from protect.service.log_file import LogFile
 from protect.service.recording import Recorder
 from protect.service.settings import Authentication, DecisionSettings, Identity, MetricsAccess
 from protect.values import Subject
+from protect.watching import Trouble
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_HEADERS = {"AUTHORIZATION": callers.Header.AUTHORIZATION, "X_PROTECT_TOKEN": callers.Header.PROTECT_TOKEN}
+    from protect.identity.keyring import Keyring
+
+_HEADERS = {"AUTHORIZATION": guards.Header.AUTHORIZATION, "X_PROTECT_TOKEN": guards.Header.PROTECT_TOKEN}
+
+#: What is wrong with something, None where all is well.
+Look = Callable[[], Trouble | None]
 
 _alive: weakref.WeakSet[Sidecar] = weakref.WeakSet()
 
@@ -41,6 +48,12 @@ class Sidecar:
     service: Service
     reloader: Reloader
     recorder: Recorder
+    guard: guards.Guard
+
+    def believe_listener(self) -> None:
+        """Take it from whoever listens for us that it lets nobody in without a client certificate."""
+        if isinstance(self.guard, guards.Tls):
+            self.guard.listener_verifies = True
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self.service(environ, start_response)
@@ -57,18 +70,21 @@ class _Group:
 
     routes: list[Route]
     description: openapi.Paths
-    watched: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    watched: dict[str, Look] = field(default_factory=dict)
 
 
 def sidecar(settings: DecisionSettings) -> Sidecar:
     """Load the policy and return the endpoint; raises ConfigError, and PolicyError with every problem."""
-    guard, watched = _guard(settings)
+    keys = None if settings.jwt is None else factories.keyring(settings.jwt)
+    guard, watched = _guard(settings, keys)
+    if keys is not None:
+        watched[health_endpoints.KEYS] = lambda: keys.trouble
     lines = LogFile(settings.decision_log_file)
     protection = Protection(settings.protection_format, settings.policy_rules)
     reloader = Reloader(settings.policy, settings.reload, protection=protection)
     metrics = metrics_endpoints.Metrics(reloader, directory=metrics_endpoints.directory())
-    recorder = Recorder(settings.decision_log, lines, metrics.add)
-    groups = list(_decisions(settings, reloader, recorder))
+    recorder = Recorder(settings.decision_log, lines, metrics.add, actions=metrics.actions)
+    groups = list(_decisions(settings, reloader, recorder, keys))
     for group in groups:
         watched.update(group.watched)
     health = health_endpoints.Health(reloader, settings.max_age, watched)
@@ -76,7 +92,7 @@ def sidecar(settings: DecisionSettings) -> Sidecar:
     groups += [
         _Group(health_endpoints.routes(health=health), health_endpoints.OPENAPI),
         _Group(
-            metrics_endpoints.routes(metrics=metrics, flush=recorder.flush, guarded=guarded),
+            metrics_endpoints.routes(metrics=metrics, publish=recorder.publish, guarded=guarded),
             metrics_endpoints.description(guarded=guarded),
         ),
     ]
@@ -87,8 +103,8 @@ def sidecar(settings: DecisionSettings) -> Sidecar:
         guarded=settings.authentication is not Authentication.OFF,
     )
     routes = [route for group in groups for route in group.routes] + openapi.routes(description=description)
-    service = Service(routes, guard=guard, limits=settings.limits, observe=recorder.observe)
-    made = Sidecar(settings, service, reloader, recorder)
+    service = Service(routes, guard=_named(guard), limits=settings.limits, observe=recorder.observe)
+    made = Sidecar(settings, service, reloader, recorder, guard)
     # Nothing can fail any more: what has a thread is started last.
     reloader.start(on_demand=True)
     recorder.start()
@@ -96,7 +112,9 @@ def sidecar(settings: DecisionSettings) -> Sidecar:
     return made
 
 
-def _decisions(settings: DecisionSettings, reloader: Reloader, recorder: Recorder) -> Iterable[_Group]:
+def _decisions(
+    settings: DecisionSettings, reloader: Reloader, recorder: Recorder, keys: Keyring | None
+) -> Iterable[_Group]:
     """Yield the groups of endpoints that decide."""
 
     def policy() -> Policy:
@@ -111,29 +129,27 @@ def _decisions(settings: DecisionSettings, reloader: Reloader, recorder: Recorde
     yield _Group(explain.routes(policy=policy, record=recorder, entities=entities), explain.OPENAPI)
     yield _Group(
         images.routes(policy=policy, record=recorder, subjects=lambda: entities().subjects),
-        getattr(images, "OPENAPI", {}),
+        images.OPENAPI,
     )
     yield _Group(oslo.routes(policy=policy, record=recorder, entities=entities), oslo.OPENAPI)
     yield _Group(
         gateways.routes(
             policy=policy,
             record=recorder,
-            identify=_users(settings),
+            identify=_users(settings, keys),
             gateway=settings.gateway,
             upstream=_upstream(settings),
             find=lambda image_id: _document(entities(), image_id),
         ),
-        getattr(gateways, "OPENAPI", {}),
+        gateways.OPENAPI,
     )
 
 
-def _users(settings: DecisionSettings) -> Callable[[WSGIEnvironment], Subject]:
-    """Return what says whom a gateway's request is about; raises ConfigError."""
+def _users(settings: DecisionSettings, keys: Keyring | None) -> Callable[[WSGIEnvironment], Subject]:
+    """Return what says whom a gateway's request is about."""
     if settings.identity is Identity.JWT:
-        from protect.factories import by_token
-
         assert settings.jwt is not None
-        return by_token(settings.jwt)
+        return factories.by_token(settings.jwt, keys)
     # Gateways pass on what the client wrote; keystonemiddleware must have run in this service.
     return keystone.identify
 
@@ -155,7 +171,7 @@ def _upstream(settings: DecisionSettings) -> WSGIApplication | None:
     return Forwarder(Connections(api.upstream, timeout=api.timeout, ca=api.ca))
 
 
-def _entities(settings: DecisionSettings) -> tuple[Callable[[], Entities], dict[str, Callable[[], Any]]]:
+def _entities(settings: DecisionSettings) -> tuple[Callable[[], Entities], dict[str, Look]]:
     """Return what the entities are at the moment, and what may go wrong with them later; raises PolicyError."""
     if settings.entities is None:
         return lambda: NO_ENTITIES, {}
@@ -164,46 +180,47 @@ def _entities(settings: DecisionSettings) -> tuple[Callable[[], Entities], dict[
     return lambda: file.entities, {health_endpoints.ENTITIES: lambda: file.trouble}
 
 
-def _guard(settings: DecisionSettings) -> tuple[Guard, dict[str, Callable[[], Any]]]:
+def _guard(settings: DecisionSettings, keys: Keyring | None) -> tuple[guards.Guard, dict[str, Look]]:
     """Return what lets in only those who may ask, and what may go wrong with it later."""
-    watched: dict[str, Callable[[], Any]] = {}
-    found: callers.Guard
+    watched: dict[str, Look] = {}
+    found: guards.Guard
     match settings.authentication:
         case Authentication.TOKENS:
             assert settings.tokens is not None
-            tokens = callers.TokenFile(settings.tokens)
+            tokens = guards.TokenFile(settings.tokens)
+            tokens.start()
             watched[health_endpoints.TOKENS] = lambda: tokens.trouble
             found = tokens
         case Authentication.JWT:
-            found = _issuer(settings)
+            found = _issuer(settings, keys)
         case Authentication.TLS:
-            found = callers.Tls(listener_verifies=settings.listener_verifies, names=settings.tls_names)
+            found = guards.Tls(listener_verifies=settings.listener_verifies, names=settings.tls_names)
         case Authentication.UNIX:
-            found = callers.Unix()
+            found = guards.Unix()
         case Authentication.OFF:
-            found = callers.Off()
-
-    def guard(environ: WSGIEnvironment, credentials: str) -> str:
-        return found(environ, _HEADERS[credentials]).name
-
-    return guard, watched
+            found = guards.Off()
+    return found, watched
 
 
-def _issuer(settings: DecisionSettings) -> callers.Guard:
+def _named(guard: guards.Guard) -> Guard:
+    def name(environ: WSGIEnvironment, credentials: str) -> str:
+        return guard(environ, _HEADERS[credentials]).name
+
+    return name
+
+
+def _issuer(settings: DecisionSettings, keys: Keyring | None) -> guards.Guard:
     # Cryptography is loaded for those who use it: it is memory in every worker.
-    from protect.identity.fetching import loader
     from protect.identity.jwt import Tokens
-    from protect.identity.keyring import Keyring
 
     assert settings.jwt is not None
-    keyring = Keyring(loader(settings.jwt.jwks), settings.jwt.jwks)
-    keyring.start()
+    assert keys is not None
     tokens = Tokens(
-        keyring,
+        keys,
         issuer=settings.jwt.issuer,
         audience=settings.jwt.audience,
         algorithms=settings.jwt.algorithms,
         leeway=settings.jwt.leeway,
-        read=lambda claims: callers.caller_of(claims, settings.jwt_scope),
+        read=lambda claims: guards.enforcement_point_of(claims, settings.jwt_scope),
     )
-    return callers.Bearer(tokens.verify)
+    return guards.Bearer(tokens.verify)

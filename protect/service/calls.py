@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from threading import get_ident
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
 from protect import json_bodies
 from protect.errors import MalformedRequest
+from protect.service.slow_bodies import LATE, READING
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -21,18 +24,23 @@ Headers = tuple[tuple[str, str], ...]
 JSON: Headers = (("Content-Type", "application/json"),)
 TEXT: Headers = (("Content-Type", "text/plain; charset=utf-8"),)
 
+#: The header that proves who asks, where a route does not name another one.
+AUTHORIZATION = "AUTHORIZATION"
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may cost. ``body`` in bytes, ``batch`` in evaluations, ``seconds`` for a batch or a search.
+    """What one request may cost. ``body`` in bytes, ``batch`` in evaluations, ``seconds`` for a batch, a search or a
+    list of images.
 
-    ``documents``: the bytes of a body that carries many images.
+    ``documents``: the bytes of a body that carries many images, ``images`` how many of them.
     """
 
     body: int = json_bodies.MAX_BODY
     batch: int = 1000
     seconds: float = 5.0
-    documents: int = 16 * 1024 * 1024
+    documents: int = 8 * 1024 * 1024
+    images: int = 10_000
 
 
 class Reply(NamedTuple):
@@ -89,7 +97,8 @@ class Call:
         """Return the body; raises MalformedRequest where it is larger than allowed or cut short."""
         environ = self.environ
         most = self.limits.body if limit is None else limit
-        if environ.get("HTTP_CONTENT_ENCODING"):
+        encoding = environ.get("HTTP_CONTENT_ENCODING")
+        if encoding and encoding.strip().lower() != "identity":
             raise MalformedRequest("the body is compressed; send it as it is", 415)
         declared = str(environ.get("CONTENT_LENGTH") or "")
         if not declared:
@@ -108,11 +117,31 @@ class Call:
         return body
 
     def _read(self, length: int) -> bytes:
-        stream = self.environ["wsgi.input"]
-        body = bytes(stream.read(length))
-        while len(body) < length and (more := stream.read(length - len(body))):
-            body += more
+        environ, start, thread = self.environ, monotonic(), get_ident()
+        stream = environ["wsgi.input"]
+        connection = environ.get("gunicorn.socket")
+        if connection is not None:
+            # Other servers have read the body already, or cannot be told.
+            before = connection.gettimeout()
+            connection.settimeout(self.limits.seconds)
+        READING[thread] = start
+        try:
+            body = bytes(stream.read(length))
+            while len(body) < length and (more := stream.read(length - len(body))):
+                body += more
+        except TimeoutError:
+            raise _too_late() from None
+        finally:
+            READING.pop(thread, None)
+            if connection is not None:
+                connection.settimeout(before)
+        if len(body) < length and environ.get("CONTENT_LENGTH") and monotonic() - start > LATE:
+            raise _too_late()
         return body
+
+
+def _too_late() -> MalformedRequest:
+    return MalformedRequest("the body did not come in time", 408)
 
 
 def _too_large(most: int) -> MalformedRequest:
@@ -139,7 +168,7 @@ class Route:
     endpoint: Endpoint = field(repr=False)
     tree: bool = False
     guarded: bool = True
-    credentials: str = "AUTHORIZATION"
+    credentials: str = AUTHORIZATION
 
 
 Routes = Iterable[Route]

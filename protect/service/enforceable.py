@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +13,7 @@ from protect import json_bodies
 from protect.enforcement.doors import DOORS
 from protect.enforcement.doors.act import metadef
 from protect.enforcement.plan import Plan
+from protect.enforcement.refusals import relayed
 from protect.errors import ProtectError
 from protect.glance import documents, locations, patches, queries
 from protect.glance.documents import Document
@@ -22,6 +23,7 @@ from protect.service.rehearsal import Rehearsal
 from protect.upstream.answers import Answer, editable
 from protect.upstream.bodies import has_body
 from protect.upstream.facts import StoredMember
+from protect.upstream.subrequests import Unavailable
 from protect.values import AnyResource, Image, Member, Task
 
 
@@ -61,7 +63,7 @@ def require(x: Rehearsal, mode: Gateway) -> None:
         member: Any = StoredMember(x.match.names["member"], x.image())
         x.require("get_member", member, about=x.image())
     elif mode is Gateway.STRICT and plan.edit is not None and door not in _HARMLESS:
-        _require_same_answer(x, plan)
+        _require_same_answer(x, plan, plan.edit)
     elif door is Door.SHOW:
         x.require("get_image", x.image(), about=x.image())
 
@@ -99,15 +101,17 @@ def _sorted(body: bytes) -> str:
     return json.dumps(json_bodies.parse(body), sort_keys=True)
 
 
-def _require_same_answer(x: Rehearsal, plan: Plan) -> None:
-    """Raise Unenforceable where something would have to be cut out of the answer; Refused as the filter does."""
+def _require_same_answer(x: Rehearsal, plan: Plan, edit: Callable[[Answer], Answer]) -> None:
+    """Raise Unenforceable where something would have to be cut out of the answer; Refused as the filter does, and where
+    there is no answer to look at."""
     door = x.match.route.door
     if door is Door.LIST:
         _require_open_question(x)
     answer = _expected(x, plan)
-    if not answer.succeeded or plan.edit is None:
-        return
-    before, after = orjson.loads(editable(answer)), orjson.loads(plan.edit(answer).body)
+    if answer.code != 200:
+        # The client may get another answer than we did, a moment later or to a request that is spelled otherwise.
+        raise relayed(Unavailable(answer))
+    before, after = orjson.loads(editable(answer)), orjson.loads(edit(answer).body)
     if door is Door.LIST:
         # A page that was filled up again shows more; what counts is that nothing of the API's own is missing.
         before, after = before["images"], after["images"][: len(before["images"])]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
-import weakref
 from pathlib import Path
 
 from protect.authzen.entities import Entities, read_entities
 from protect.errors import PolicyError, Problem
-from protect.reload import SETTLE, Clock, Trouble
+from protect.reload import SETTLE, Clock
+from protect.watching import Trouble, Watch
 
 log = logging.getLogger("protect.service")
 
@@ -24,43 +22,27 @@ class EntitiesFile:
     """
 
     def __init__(self, path: str, seconds: float = 0, *, timer: Clock = time.time) -> None:
-        """Read the file now: raises PolicyError. ``seconds`` between looks at it; 0 never looks again."""
+        """Read the file now: raises PolicyError. ``seconds`` between looks at it; 0 looks again only when told to."""
         self._path = path
         self._seconds = seconds
         self._timer = timer
-        self._stop = threading.Event()
-        self._looking = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._watch = Watch(self.look, self._pause, "protect-entities")
         self._good = self._seen = self._read()
         self._settled = True
         self.entities: Entities = read_entities(path, self._good)
-        self.loaded = timer()
-        self.failures = 0
         self.trouble: Trouble | None = None
 
     def start(self) -> None:
-        """Start looking, if there is an interval. Looking goes on in the children of a server that forks."""
-        if self._seconds <= 0 or self._thread is not None:
-            return
-        self._run()
-        reference = weakref.ref(self)
-
-        def again() -> None:
-            # Threads do not survive a fork, and a lock held by one of them would stay locked for ever.
-            file = reference()
-            if file is not None and not file._stop.is_set():
-                file._looking = threading.Lock()
-                file._run()
-
-        os.register_at_fork(after_in_child=again)
+        """Start looking."""
+        self._watch.start()
 
     def stop(self) -> None:
         """Stop looking."""
-        self._stop.set()
+        self._watch.stop()
 
     def look(self) -> bool:
         """Look at the file once; return whether other entities are in force now. Never raises."""
-        with self._looking:
+        with self._watch.looking:
             before = self.entities
             try:
                 self._look()
@@ -85,7 +67,6 @@ class EntitiesFile:
         self._settled = True
         self.entities = read_entities(self._path, data)
         self._good = data
-        self.loaded = self._timer()
         self.trouble = None
         log.info("entities of revision %s are in force", self.entities.revision)
 
@@ -99,14 +80,11 @@ class EntitiesFile:
     def _failed(self, message: str) -> None:
         if self.trouble is not None and self.trouble.message == message:
             return
-        self.failures += 1
         self.trouble = Trouble(message, self._timer())
         log.error("the entities cannot be used, revision %s stays in force:\n%s", self.entities.revision, message)
 
-    def _run(self) -> None:
-        self._thread = threading.Thread(target=self._watch, name="protect-entities", daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(self._seconds if self._settled else min(self._seconds, SETTLE)):
-            self.look()
+    def _pause(self) -> float | None:
+        """Return the seconds until the next look, None for none."""
+        if self._settled:
+            return self._seconds or None
+        return min(self._seconds, SETTLE) if self._seconds else SETTLE

@@ -65,16 +65,15 @@ OPENAPI: dict[str, dict[str, object]] = {
             "responses": {
                 "204": {"description": "It may"},
                 "401": {
-                    "description": "It is not known who asks, or which gateway",
+                    "description": "It is not known who the client is",
                     "headers": {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
                     "content": _WORDS,
                 },
                 "403": {
-                    "description": "It may not",
+                    "description": "It may not, or this gateway may not ask",
                     "headers": {
                         STATUS_HEADER: {
-                            "required": True,
-                            "description": "What the filter would have answered",
+                            "description": "What the filter would have answered; missing where the gateway may not ask",
                             "schema": {"type": "string"},
                         }
                     },
@@ -160,6 +159,8 @@ class _Asked:
 
         def read() -> WSGIEnvironment:
             environ = call.environ
+            if not call.rest.startswith("/"):
+                raise MalformedRequest("the gateway does not say which request it asks about")
             raw = raw_target(environ)
             if raw is None:
                 path, query = call.rest, str(environ.get("QUERY_STRING", ""))

@@ -12,26 +12,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
-from protect.reload import Reloader, Trouble
+from protect.reload import Reloader
 from protect.service.calls import Call, Reply, Route, json_reply, text_reply
+from protect.watching import Trouble
 
 BROKEN = "the policy's files cannot be used: the last good policy decides"
 STALE = "nobody has looked at the policy's files for too long"
 ENTITIES = "the file of entities cannot be used: the last good one is asked"
+MISSING = "the policy's files do not exist: the shipped rules decide"
+KEYS = "the keys that check tokens cannot be renewed"
 TOKENS = "the file of tokens cannot be used: those read last stay good"
 
 #: What else can be wrong: what may be said to everyone, and how to find out. None where all is well.
-Watched = Mapping[str, Callable[[], "Trouble | str | None"]]
+Watched = Mapping[str, Callable[[], "Trouble | None"]]
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One thing that is wrong. ``message`` is for everyone, ``detail`` for those who may ask; ``since`` is a time of
-    the wall clock, None where it is not known. ``fatal``: what this process answers may be out of date."""
+    the wall clock. ``fatal``: what this process answers may be out of date, or nobody gets an answer."""
 
     message: str
     detail: str
-    since: float | None
+    since: float
     fatal: bool = False
 
 
@@ -59,13 +62,11 @@ class Health:
             detail = f"the last look was {age:.0f} s ago, more than {self._max_age:g} s"
             found.append(Condition(STALE, detail, self._clock() - age, fatal=True))
         if (trouble := self._reloader.trouble) is not None:
-            found.append(Condition(BROKEN, trouble.message, trouble.since))
+            message = MISSING if trouble is self._reloader.absent else BROKEN
+            found.append(Condition(message, trouble.message, trouble.since))
         for message, look in self._watched.items():
-            wrong = look()
-            if isinstance(wrong, Trouble):
-                found.append(Condition(message, wrong.message, wrong.since))
-            elif wrong is not None:
-                found.append(Condition(message, wrong, None))
+            if (wrong := look()) is not None:
+                found.append(Condition(message, wrong.message, wrong.since, wrong.fatal))
         return found
 
     def ready(self, *, strict: bool) -> Reply:
@@ -109,15 +110,15 @@ def routes(*, health: Health) -> list[Route]:
     ]
 
 
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 _WHEN = {"type": "string", "format": "date-time"}
 _PROBLEM = {
     "type": "object",
     "required": ["message", "since"],
-    "properties": {"message": {"type": "string"}, "since": {"type": ["string", "null"], "format": "date-time"}},
+    "properties": {"message": {"type": "string"}, "since": _WHEN},
 }
 _READY = {
     "type": "object",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import orjson
 
@@ -29,11 +30,19 @@ OPENAPI = image_schemas.OPENAPI
 V2 = "/v2"
 
 
+Item = TypeVar("Item")
+Clock = Callable[[], float]
+
+
 def routes(
-    *, policy: Callable[[], DecisionPoint], record: Record, subjects: Callable[[], Subjects] = dict
+    *,
+    policy: Callable[[], DecisionPoint],
+    record: Record,
+    subjects: Callable[[], Subjects] = dict,
+    clock: Clock = time.monotonic,
 ) -> list[Route]:
     """Return the routes of these endpoints. ``subjects`` are those of the entities, for queries without properties."""
-    endpoints = _Images(policy, record, subjects)
+    endpoints = _Images(policy, record, subjects, clock)
     return [
         Route("POST", "/v1/images/filter", endpoints.filter),
         Route("POST", "/v1/images/check", endpoints.check),
@@ -41,24 +50,42 @@ def routes(
 
 
 class _Images:
-    def __init__(self, policy: Callable[[], DecisionPoint], record: Record, subjects: Callable[[], Subjects]) -> None:
+    def __init__(
+        self,
+        policy: Callable[[], DecisionPoint],
+        record: Record,
+        subjects: Callable[[], Subjects],
+        clock: Clock,
+    ) -> None:
         self._policy = policy
         self._record = record
         self._subjects = subjects
+        self._clock = clock
 
     def filter(self, call: Call) -> Reply:
         """Answer what a subject may see of one image or of many, as the filter cuts the API's own answers."""
-        message = call.json_object(call.limits.documents)
+        limits, until = call.limits, self._clock() + call.limits.seconds
+        message = call.json_object(limits.documents)
         one = "image" in message
         if one is ("images" in message):
             raise MalformedRequest("the body needs either `image` or `images`")
         images = [message["image"]] if one else message["images"]
         if not isinstance(images, list):
             raise MalformedRequest(f"`images` must be an array, not {kind(images)}")
-        documents, members_of = _all_given(images, one=one)
+        if len(images) > limits.images:
+            raise MalformedRequest(f"`images` has more than {limits.images} items; send fewer at a time", 413)
+        documents, members_of = _all_given(self._in_time(images, until), one=one)
         x = self._rehearsal(call, message, "GET", ("images",), members_of=members_of)
-        kept = listing.visible(x, documents)
+        kept = listing.visible(x, self._in_time(documents, until))
         return json_reply({"image": kept[0] if kept else None} if one else {"images": kept})
+
+    def _in_time(self, images: Iterable[Item], until: float) -> Iterator[Item]:
+        """Yield the images; raises MalformedRequest (413) when the time is up."""
+        clock = self._clock
+        for image in images:
+            if clock() > until:
+                raise MalformedRequest("the images take too long; send fewer at a time", 413)
+            yield image
 
     def check(self, call: Call) -> Reply:
         """Answer what would become of a create or a patch, attribute by attribute or operation by operation."""
@@ -122,7 +149,7 @@ class _Images:
         )
 
 
-def _all_given(images: list[object], *, one: bool) -> tuple[list[Document], MembersOf]:
+def _all_given(images: Iterable[object], *, one: bool) -> tuple[list[Document], MembersOf]:
     """Return the documents, and what knows the members of each; raises MalformedRequest."""
     found = [_named("image" if one else f"images[{index}]", image) for index, image in enumerate(images)]
     # By identity, because a list may have an image twice.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import os
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,16 +16,11 @@ from protect.policy.graph import every
 from protect.policy.policy import Policy
 from protect.reload import Reloader
 from protect.service.calls import Call, Reply, Route
-from protect.service.recording import Counts, outcome
+from protect.service.recording import BOUNDS, Counts, outcome
 
 #: Where prometheus_client keeps the numbers of several processes.
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _CONTENT_TYPE = (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),)
-#: Upper bounds of the latency histogram, in seconds.
-BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_bucket = partial(bisect_left, BOUNDS)
-#: The label of an action that the policy does not mention: clients must not be able to make series.
-OTHER = "other"
 
 
 class Metrics:
@@ -65,18 +57,17 @@ class Metrics:
 
     def add(self, counts: Counts) -> None:
         """Add what was counted. Called from one thread at a time."""
-        known = self._actions()
         for (action, allowed, error, discard), number in counts.decisions.items():
-            label = action if action in known else OTHER
             cause = "error" if error else "policy"
-            self._decisions.labels(label, outcome(allowed, error, discard), cause).inc(number)
-        for (endpoint, status), taken in counts.requests.items():
-            self._requests.labels(endpoint, str(status)).inc(len(taken))
+            self._decisions.labels(action, outcome(allowed, error, discard), cause).inc(number)
+        for (endpoint, status), (*buckets, seconds) in counts.requests.items():
+            self._requests.labels(endpoint, str(status)).inc(sum(buckets))
             # observe() takes one at a time, and looks for its bucket step by step.
             latency = self._latency.labels(endpoint)
-            latency._sum.inc(sum(taken))
-            for place, number in collections.Counter(map(_bucket, taken)).items():
-                latency._buckets[place].inc(number)
+            latency._sum.inc(seconds)
+            for place, taken in enumerate(buckets):
+                if taken:
+                    latency._buckets[place].inc(taken)
         if counts.dropped:
             self._dropped.inc(counts.dropped)
 
@@ -88,7 +79,8 @@ class Metrics:
             MultiProcessCollector(registry, path=self._directory)  # type: ignore[no-untyped-call]
         return generate_latest(registry) + generate_latest(self._of_policy)
 
-    def _actions(self) -> AbstractSet[str]:
+    def actions(self) -> AbstractSet[str]:
+        """Return the actions that the policy mentions: each is counted apart."""
         policy = self._reloader.policy
         if self._known[0] is not policy:
             table = policy.table
@@ -152,12 +144,12 @@ def directory() -> str | None:
     return os.environ.get(DIRECTORY) or None
 
 
-def routes(*, metrics: Metrics, flush: Callable[[], None], guarded: bool) -> list[Route]:
-    """``flush``: counts what was not counted yet."""
+def routes(*, metrics: Metrics, publish: Callable[[], None], guarded: bool) -> list[Route]:
+    """``publish``: adds what was counted and not added yet."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
 
     def page(call: Call) -> Reply:
-        flush()
+        publish()
         return Reply(metrics.page(), headers=_CONTENT_TYPE)
 
     return [Route("GET", "/metrics", page, guarded=guarded)]

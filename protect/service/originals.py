@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from protect.errors import MalformedRequest, ProtectError
+from protect.proxy.headers import check_connection
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -16,11 +17,22 @@ if TYPE_CHECKING:
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 _VISIBLE = re.compile(r"[!-~]+\Z")
 _METHOD = re.compile(r"[A-Z]{1,20}\Z")
+_HEADER = re.compile(r"[A-Z0-9_]+\Z")
 #: Nobody has a reason to escape these, and not every API takes the escaped for the same.
 _NEVER_ESCAPED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/\\")
 
-# What is said to us and not to the API.
-_OURS = ("HTTP_X_PROTECT_TOKEN", "HTTP_X_ORIGINAL_METHOD", "HTTP_X_ORIGINAL_URI", "RAW_URI", "REQUEST_URI")
+# What is said to us and not to the API. The gateway's connection to us is none of the client's, and the client's Host
+# must not decide whether the API can be asked.
+_OURS = (
+    "HTTP_X_PROTECT_TOKEN",
+    "HTTP_X_ORIGINAL_METHOD",
+    "HTTP_X_ORIGINAL_URI",
+    "RAW_URI",
+    "REQUEST_URI",
+    "HTTP_HOST",
+    "HTTP_CONNECTION",
+)
+_HERE = {"SERVER_NAME": "protect", "SERVER_PORT": "80"}
 _FORWARDED = "HTTP_X_FORWARDED_"
 _OF_A_BODY = ("CONTENT_LENGTH", "HTTP_CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "wsgi.input_terminated")
 _METHOD_OVERRIDES = ("HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD")
@@ -75,13 +87,17 @@ def original(environ: WSGIEnvironment, method: str, path: str, query: str, *, bo
         raise MalformedRequest("the method of the request is not one")
     if any(name in environ for name in _METHOD_OVERRIDES):
         raise MalformedRequest("the request has a header that asks for another method")
+    check_connection(str(environ.get("HTTP_CONNECTION") or ""))
+    if any(name.startswith("HTTP_") and not _HEADER.match(name) for name in environ):
+        # To an API it may be the header that is decided on, and is not here.
+        raise MalformedRequest("the request has a header whose name is not of letters, digits and hyphens")
     gone = _OURS if body else (*_OURS, *_OF_A_BODY)
     kept = {
         name: value
         for name, value in environ.items()
         if name not in gone and not name.startswith((_FORWARDED, "webob.", "wsgiorg.", "paste."))
     }
-    kept.update(REQUEST_METHOD=method, SCRIPT_NAME="", PATH_INFO=path, QUERY_STRING=query)
+    kept.update(_HERE, REQUEST_METHOD=method, SCRIPT_NAME="", PATH_INFO=path, QUERY_STRING=query)
     if not body:
         kept["wsgi.input"] = BytesIO()
     return kept

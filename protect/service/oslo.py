@@ -122,7 +122,7 @@ def _parts(content_type: str, body: bytes) -> Mapping[str, object]:
     elif media == _FORM:
         parts = _form(body)
     else:
-        raise MalformedRequest(f"the Content-Type must be {_FORM} or {_JSON}", 415)
+        raise MalformedRequest(f"the Content-Type must be {_FORM} or {_JSON}")
     for name in _NEEDED:
         if name not in parts:
             raise MalformedRequest(f"`{name}` is missing")

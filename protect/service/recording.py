@@ -1,6 +1,7 @@
 """What is remembered of every decision and request: numbers for the metrics, and lines for the decision log.
 
-Whoever answers a request counts and appends, and no more; a thread turns that into metrics and text.
+Whoever answers a request counts and appends, and no more. One thread publishes what was counted, and another one writes
+the lines: whoever reads the log may stop reading without anybody else noticing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import re
 import threading
 import time
 import weakref
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from threading import get_ident
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -27,9 +30,18 @@ log = logging.getLogger("protect.service")
 
 #: Lines that may wait to be written; what comes when so many wait is counted and dropped.
 CAPACITY = 16_384
-#: Seconds between two looks of the thread.
+#: Seconds between two looks of the threads.
 PAUSE = 0.2
+#: Seconds that the last lines have when the process ends.
+PATIENCE = 5.0
 MAX_TEXT = 256  # characters of a name or an id in a line
+#: Bytes of a line: as much as a pipe takes at once from several writers without mixing their lines.
+MAX_LINE = 4096
+#: Upper bounds of the latency histogram, in seconds.
+BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+#: The action of a decision about one that the policy does not mention: clients must not be able to make up counters.
+OTHER = "other"
+_TOGETHER = 128  # lines
 _WARN_EVERY = 60.0  # seconds
 
 #: Of a decision: the action, and whether it was allowed, an error, a discard.
@@ -39,7 +51,8 @@ RequestKey = tuple[str, int]
 
 
 class Counts(NamedTuple):
-    """What came since the last time. ``requests``: the seconds that each took."""
+    """What came since the last time. ``requests``: how many took up to each of `BOUNDS`, then how many took longer, and
+    at the end the seconds that all of them took."""
 
     decisions: Mapping[DecisionKey, int]
     requests: Mapping[RequestKey, Sequence[float]]
@@ -52,61 +65,88 @@ class Lines(Protocol):
     def write(self, lines: Iterable[bytes]) -> None: ...
 
 
+class Everything:
+    """Holds whatever one asks for."""
+
+    def __contains__(self, item: object) -> bool:
+        return True
+
+
 class _Line(NamedTuple):
-    """One decision, on its way to the log. Nothing in it holds on to a request or to an image."""
+    """One decision, on its way to the log. Nothing in it holds on to a request or to an image, and no text is long."""
 
     time: float
-    decision: Decision
+    outcome: str
     action: str
     resource: str
     resource_id: str | None
     property: str | None
     subject: str | None
     tenant: str | None
+    reason: str
+    revision: str
     request_id: str | None
     trace: str | None
     enforcement_point: str | None
 
 
-Key = TypeVar("Key", bound=Hashable)
-Mark = TypeVar("Mark")
+class _Tally:
+    """What one thread has counted, ever: only that one counts here, so that nobody waits for anybody."""
 
-
-class _Marks(Generic[Key, Mark]):
-    """Lists by key, to which many threads append and from which one takes. Nothing is lost, and nobody waits.
-
-    It needs no lock because what touches a list is one step each for the interpreter. A key that came no more since the
-    last time is forgotten, as clients can make up keys.
-    """
+    __slots__ = ("decisions", "dropped", "requests")
 
     def __init__(self) -> None:
-        self.lists: dict[Key, list[Mark]] = {}
-        self._idle: dict[Key, list[Mark]] = {}
+        self.decisions: dict[DecisionKey, int] = {}
+        self.requests: dict[RequestKey, list[float]] = {}
+        self.dropped = 0
 
-    def add(self, key: Key, mark: Mark) -> None:
-        """Append one. Whoever cannot wait for this call looks into ``lists`` first."""
-        self.lists.setdefault(key, []).append(mark)
 
-    def take(self) -> dict[Key, list[Mark]]:
-        """Return what came since the last time. Called from one thread at a time."""
-        # Somebody may have got hold of a list just before it was put aside: look into it once more.
-        found = {key: marks for key, marks in self._idle.items() if marks}
-        self._idle = {}
-        for key, marks in list(self.lists.items()):
-            taken = marks[:]
-            if taken:
-                del marks[: len(taken)]
-                found[key] = found.get(key, []) + taken
-            else:
-                self._idle[key] = self.lists.pop(key)
-        return found
+class _Published:
+    """What was published already, of what all threads have counted."""
+
+    def __init__(self) -> None:
+        self._decisions: dict[DecisionKey, int] = {}
+        self._requests: dict[RequestKey, list[float]] = {}
+        self._dropped = 0
+
+    def rest(self, tallies: Iterable[_Tally], lost: int) -> Counts:
+        """Return what was not published yet, and take it for published from now on."""
+        decisions: dict[DecisionKey, int] = {}
+        requests: dict[RequestKey, list[float]] = {}
+        dropped = lost
+        for tally in tallies:
+            dropped += tally.dropped
+            # Copies, each made in one step of the interpreter: the other thread goes on counting.
+            for key, number in tally.decisions.copy().items():
+                decisions[key] = decisions.get(key, 0) + number
+            for endpoint, row in tally.requests.copy().items():
+                requests[endpoint] = _added(requests.get(endpoint), row[:])
+        new = Counts(
+            {key: number - self._decisions.get(key, 0) for key, number in decisions.items()},
+            {key: _without(row, self._requests.get(key)) for key, row in requests.items()},
+            dropped - self._dropped,
+        )
+        self._decisions, self._requests, self._dropped = decisions, requests, dropped
+        return Counts(
+            {key: number for key, number in new.decisions.items() if number},
+            {key: row for key, row in new.requests.items() if any(row)},
+            new.dropped,
+        )
+
+
+def _added(row: list[float] | None, other: list[float]) -> list[float]:
+    return other if row is None else [one + two for one, two in zip(row, other, strict=True)]
+
+
+def _without(row: list[float], other: list[float] | None) -> list[float]:
+    return row if other is None else [one - two for one, two in zip(row, other, strict=True)]
 
 
 class Recorder:
     """Is told of every decision (call it) and of every request (``observe``), and must not cost or wait.
 
-    ``publish`` gets what was counted, ``lines`` the decision log; both in a thread of our own, which is started by
-    ``start`` and goes on in forked children.
+    ``publish`` gets what was counted, ``lines`` the decision log, each in a thread of our own, which is started by
+    ``start`` and goes on in forked children. ``actions``: those that are counted apart.
     """
 
     def __init__(
@@ -115,7 +155,9 @@ class Recorder:
         lines: Lines,
         publish: Callable[[Counts], None],
         *,
+        actions: Callable[[], Container[str]] = Everything,
         capacity: int = CAPACITY,
+        patience: float = PATIENCE,
         clock: Callable[[], float] = time.time,
         stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -123,70 +165,85 @@ class Recorder:
         self._none = which is DecisionLog.NONE
         self._lines = lines
         self._publish = publish
+        self._actions = actions
+        self._known = actions()
         self._capacity = capacity
+        self._patience = patience
         self._clock = clock
         self._stopwatch = stopwatch
-        self._warned = -_WARN_EVERY
-        self._unsaid = 0
+        self._started = False
         self._renew()
 
     def _renew(self) -> None:
         """Begin with nothing: in a forked child, what was counted before is the parent's to tell."""
-        self._flushing = threading.Lock()
-        self._wake = threading.Event()
+        self._publishing = threading.Lock()
+        self._wake, self._written = threading.Event(), threading.Event()
         self._closed = False
         self._waiting: deque[tuple[Any, ...]] = deque()
-        self._decisions: _Marks[DecisionKey, None] = _Marks()
-        self._requests: _Marks[RequestKey, float] = _Marks()
-        self._dropped: list[None] = []
+        self._in_hand = 0
+        self._lost = 0
+        self._trouble: str | None = None
+        # By the threads' numbers, which later threads get again: as many as there ever were at once.
+        self._tallies: dict[int, _Tally] = {}
+        self._published = _Published()
+        self._warned = -_WARN_EVERY
+        self._unsaid = 0
 
     def __call__(self, query: Query, decision: Decision, call: Call) -> None:
         """Remember one decision."""
-        allowed = decision.allowed
-        key = (query.action, allowed, decision.error, decision.discard)
+        allowed, action = decision.allowed, query.action
+        if action not in self._known:
+            action = OTHER
+        key = (action, allowed, decision.error, decision.discard)
         try:
-            self._decisions.lists[key].append(None)
+            self._tallies[get_ident()].decisions[key] += 1
         except KeyError:
-            self._decisions.add(key, None)
+            self._tallies.setdefault(get_ident(), _Tally()).decisions[key] = 1
         if self._all or not (allowed or self._none):
             self._append(query, decision, call)
 
     def observe(self, endpoint: str, status: int, seconds: float) -> None:
         """Remember one request. ``endpoint`` is the path of its route, not of the request."""
         try:
-            self._requests.lists[endpoint, status].append(seconds)
+            row = self._tallies[get_ident()].requests[endpoint, status]
         except KeyError:
-            self._requests.add((endpoint, status), seconds)
+            row = [0] * (len(BOUNDS) + 2)
+            self._tallies.setdefault(get_ident(), _Tally()).requests[endpoint, status] = row
+        row[bisect_left(BOUNDS, seconds)] += 1
+        row[-1] += seconds
 
     def _append(self, query: Query, decision: Decision, call: Call) -> None:
         waiting = len(self._waiting)
         if waiting >= self._capacity:
-            self._dropped.append(None)
+            self._tallies[get_ident()].dropped += 1
             return
         if waiting == self._capacity // 2:
             self._wake.set()
         subject, environ = query.subject, call.environ
-        subject_id, tenant = subject.id, subject.tenant
+        subject_id, tenant, point = subject.id, subject.tenant, call.enforcement_point
+        request_id, trace = environ.get("HTTP_X_REQUEST_ID"), environ.get("HTTP_TRACEPARENT")
         kind, resource_id, name = _about(query.resource)
-        # A `_Line`, but for the time that making one takes.
+        # A `_Line`, but for the time that making one takes. What is cut here cannot fill the memory.
         self._waiting.append(
             (
                 self._clock(),
-                decision,
+                outcome(decision.allowed, decision.error, decision.discard),
                 query.action[:MAX_TEXT],
                 kind,
                 resource_id,
                 name,
                 None if subject_id is None else subject_id[:MAX_TEXT],
                 None if tenant is None else tenant[:MAX_TEXT],
-                environ.get("HTTP_X_REQUEST_ID"),
-                environ.get("HTTP_TRACEPARENT"),
-                call.enforcement_point,
+                decision.reason[: 2 * MAX_TEXT],
+                decision.revision,
+                None if request_id is None else request_id[:MAX_TEXT],
+                None if trace is None else trace[: MAX_TEXT + 1],
+                None if point is None else point[:MAX_TEXT],
             )
         )
 
     def start(self) -> None:
-        """Start the thread, here and in every forked child; whatever still waits when the process ends is written."""
+        """Start the threads, here and in every forked child; whatever still waits when the process ends is written."""
         reference = weakref.ref(self)
 
         def in_child() -> None:
@@ -202,57 +259,80 @@ class Recorder:
 
         os.register_at_fork(after_in_child=in_child)
         atexit.register(at_end)
+        self._started = True
         self._run()
 
     def close(self) -> None:
-        """Write what waits, and end the thread."""
+        """Write what waits, and end the threads. Where nobody takes the lines, say how many are lost, and end all the
+        same."""
+        if self._closed:
+            return
         self._closed = True
         self._wake.set()
-        self.flush()
+        if not self._started:
+            self.write()
+            self._written.set()
+        reads = self._written.wait(self._patience)
+        lost = len(self._waiting) + self._in_hand
+        if lost:
+            why = f"it cannot be written: {self._trouble}" if reads else "whoever reads it does not read"
+            log.warning("%d lines of the decision log are lost: %s", lost, why)
+        self.publish()
 
     def flush(self) -> None:
-        """Publish what was counted and write what waits. Never raises."""
-        with self._flushing:
+        """Write what waits and publish what was counted. Waits for whoever reads the log; never raises."""
+        self.write()
+        self.publish()
+
+    def publish(self) -> None:
+        """Publish what was counted. Never raises, and never waits for the log."""
+        with self._publishing:
             try:
-                lost = self._write()
-                self._publish(self._taken(lost))
+                self._known = self._actions()
+                counts = self._published.rest(list(self._tallies.values()), self._lost)
+                self._warn(counts.dropped)
+                self._publish(counts)
             except Exception as error:
-                log.error("decisions cannot be recorded: %s", type(error).__name__)
+                log.error("decisions cannot be counted: %s", type(error).__name__)
 
-    def _taken(self, lost: int) -> Counts:
-        """Return what came since the last time."""
-        dropped = len(self._dropped)
-        del self._dropped[:dropped]
-        self._warn(dropped + lost)
-        decisions = {key: len(marks) for key, marks in self._decisions.take().items()}
-        return Counts(decisions, self._requests.take(), dropped + lost)
-
-    def _write(self) -> int:
-        """Write the lines that wait now; return how many could not be written."""
-        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if not taken:
-            return 0
-        try:
-            self._lines.write(_json(_Line._make(line)) for line in taken)
-        except OSError as error:
-            log.error("the decision log cannot be written: %s", error.strerror)
-            return len(taken)
-        return 0
+    def write(self) -> None:
+        """Write the lines that wait now. Never raises. To be called by one thread."""
+        for _ in range(len(self._waiting) // _TOGETHER + 1):
+            taken = [self._waiting.popleft() for _ in range(min(_TOGETHER, len(self._waiting)))]
+            self._in_hand = len(taken)
+            try:
+                if taken:
+                    self._lines.write(_json(_Line._make(line)) for line in taken)
+            except Exception as error:
+                self._lost += len(taken)
+                self._trouble = getattr(error, "strerror", None) or type(error).__name__
+                return
+            finally:
+                self._in_hand = 0
 
     def _warn(self, dropped: int) -> None:
         self._unsaid += dropped
         if self._unsaid and self._stopwatch() - self._warned >= _WARN_EVERY:
-            log.warning("%d lines of the decision log were dropped: they came faster than written", self._unsaid)
-            self._unsaid, self._warned = 0, self._stopwatch()
+            why = "they came faster than written" if self._trouble is None else f"it cannot be written: {self._trouble}"
+            log.warning("%d lines of the decision log were dropped: %s", self._unsaid, why)
+            self._unsaid, self._warned, self._trouble = 0, self._stopwatch(), None
 
     def _run(self) -> None:
-        threading.Thread(target=self._watch, args=(self._wake,), name="protect-records", daemon=True).start()
+        wake, written = self._wake, self._written
+        for name, target in (("log", self._keep_writing), ("counts", self._keep_publishing)):
+            threading.Thread(target=target, args=(wake, written), name=f"protect-{name}", daemon=True).start()
 
-    def _watch(self, wake: threading.Event) -> None:
+    def _keep_writing(self, wake: threading.Event, written: threading.Event) -> None:
         while not self._closed:
             wake.wait(PAUSE)
             wake.clear()
-            self.flush()
+            self.write()
+        self.write()
+        written.set()
+
+    def _keep_publishing(self, wake: threading.Event, written: threading.Event) -> None:
+        while not written.wait(PAUSE):
+            self.publish()
 
 
 def _about(resource: AnyResource) -> tuple[str, str | None, str | None]:
@@ -273,31 +353,41 @@ def _short(text: object) -> str | None:
 
 
 def _json(line: _Line) -> bytes:
-    decision = line.decision
+    """Return a line, with its end. Characters that JSON escapes are several bytes: then texts are cut further."""
+    longest = MAX_TEXT
+    while len(found := _dump(line, longest)) > MAX_LINE:
+        longest //= 2
+    return found
+
+
+def _dump(line: _Line, longest: int) -> bytes:
     return orjson.dumps(
         {
             "time": datetime.fromtimestamp(line.time, UTC),
-            "outcome": outcome(decision.allowed, decision.error, decision.discard),
-            "action": _unicode(line.action),
-            "resource": _unicode(line.resource),
-            "resource_id": _unicode(line.resource_id),
-            "property": _unicode(line.property),
-            "subject": _unicode(line.subject),
-            "tenant": _unicode(line.tenant),
-            "reason": _unicode(decision.reason[: 2 * MAX_TEXT]),
-            "revision": decision.revision,
+            "outcome": line.outcome,
+            "action": _unicode(line.action, longest),
+            "resource": _unicode(line.resource, longest),
+            "resource_id": _unicode(line.resource_id, longest),
+            "property": _unicode(line.property, longest),
+            "subject": _unicode(line.subject, longest),
+            "tenant": _unicode(line.tenant, longest),
+            "reason": _unicode(line.reason, 2 * longest),
+            "revision": line.revision,
             "mode": "enforce",
-            "request_id": _unicode(_short(line.request_id)),
+            "request_id": _unicode(line.request_id, longest),
             "trace_id": trace_id(line.trace),
-            "enforcement_point": line.enforcement_point,
+            "enforcement_point": _unicode(line.enforcement_point, longest),
         },
         option=orjson.OPT_APPEND_NEWLINE,
     )
 
 
-def _unicode(text: str | None) -> str | None:
+def _unicode(text: str | None, longest: int) -> str | None:
     # A header may hold bytes that are no text; a line must not be lost for that.
-    return text if text is None or text.isascii() else text.encode("utf-8", "replace").decode()
+    if text is None:
+        return None
+    text = text[:longest]
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def outcome(allowed: bool, error: bool, discard: bool) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from protect import options
+from protect.authzen.metadata import base_url
 from protect.errors import ConfigError
 from protect.proxy.settings import PROXY_OPTIONS, ProxySettings
 from protect.service.calls import Limits
@@ -39,6 +38,7 @@ OPTIONS = (
     "metrics",
     "max_body",
     "max_documents",
+    "max_images",
     "max_batch",
     "max_seconds",
     "max_age",
@@ -229,19 +229,7 @@ def _max_age(conf: Mapping[str, str], reload: float) -> float | None:
 
 def _public_url(conf: Mapping[str, str]) -> str | None:
     value = options.text(conf, "public_url")
-    if value is None:
-        return None
-    accepted = "accepted: https://HOST[:PORT][/PATH], the address by which clients reach this service"
-    if not re.fullmatch(r"[!-~]+", value):
-        raise ConfigError(f"`public_url = {value}` is not accepted; {accepted}")
-    try:
-        parts = urlsplit(value)
-        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        named = False
-    if not named or parts.scheme != "https" or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ConfigError(f"`public_url = {value}` is not accepted; {accepted}")
-    return value.rstrip("/")
+    return None if value is None else base_url(value)
 
 
 def _limits(conf: Mapping[str, str]) -> Limits:
@@ -249,6 +237,7 @@ def _limits(conf: Mapping[str, str]) -> Limits:
     return Limits(
         body=options.count(conf, "max_body", default.body, "bytes"),
         documents=options.count(conf, "max_documents", default.documents, "bytes"),
+        images=options.count(conf, "max_images", default.images, "images"),
         batch=options.count(conf, "max_batch", default.batch, "evaluations"),
         seconds=options.seconds(conf, "max_seconds", default.seconds, least=""),
     )

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from paste.deploy import loadapp
 
 from examples.demo_identity import DemoIdentity
 from examples.image_api import ImageAPI
-from protect import Policy
-from protect.connections import Connections, parse_address
-from protect.identity.callers import Unauthenticated
-from protect.identity.keystone import identify
-from protect.proxy.forwarder import Forwarder
-from protect.service import gateways
-from protect.service.app import Service
-from protect.service.calls import Limits
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-TOKEN = "change-me-to-the-token-in-protects-file"
+ROOT = Path(__file__).parent.parent.parent
+INI = ROOT / "paste" / "gateway.ini"
+
+#: In place of keystonemiddleware, which has no Keystone to ask here.
+AUTHTOKEN = """[filter:authtoken]
+paste.filter_factory = examples.demo_identity:filter_factory
+i_know_this_is_no_security = yes
+
+"""
 
 
 def api() -> WSGIApplication:
@@ -29,16 +32,10 @@ def api() -> WSGIApplication:
 
 
 def endpoint() -> WSGIApplication:
-    """Return the endpoints of the gateways with the shipped rules, which ask the API at `IMAGE_API` for facts."""
-    policy = Policy.load()
-    upstream = Forwarder(Connections(parse_address("upstream", os.environ["IMAGE_API"]), timeout=10))
-    routes = gateways.routes(
-        policy=lambda: policy, record=lambda query, decision, call: None, identify=identify, upstream=upstream
-    )
-    return DemoIdentity(Service(routes, guard=_guard, limits=Limits()))
-
-
-def _guard(environ: Mapping[str, object], header: str) -> str:
-    if environ.get(f"HTTP_{header}") != TOKEN:
-        raise Unauthenticated("not the gateway")
-    return "gateway"
+    """Return the pipeline that is shipped for gateways; what is otherwise here, variables say."""
+    text, found = re.subn(r"(?ms)^\[filter:authtoken\]$.*?(?=^\[)", AUTHTOKEN, INI.read_text(encoding="utf-8"))
+    assert found == 1
+    ini = Path(os.environ["ENDPOINT_FOLDER"]) / INI.name
+    ini.write_text(text, encoding="utf-8")
+    app: WSGIApplication = loadapp(f"config:{ini}")
+    return app

@@ -19,6 +19,9 @@ ROOT = Path(__file__).parent.parent.parent
 CONFIGURATIONS = ROOT / "examples" / "gateways"
 START_SECONDS = 60.0
 
+#: What the gateways prove themselves with, in place of what stands in examples/.
+PLACEHOLDER, TOKEN = "change-me", "0123456789abcdef" * 4
+
 #: Where the configurations in examples/ say that everything listens.
 GATEWAY, ENDPOINT, API = "127.0.0.1:8080", "127.0.0.1:8181", "127.0.0.1:9292"
 
@@ -52,8 +55,8 @@ class Server:
         try:
             # Other than `request`, this sends any path.
             connection._validate_path = lambda _: None  # type: ignore[attr-defined]
-            connection.putrequest(method, path, skip_accept_encoding=True)
             sent = dict(headers or {})
+            connection.putrequest(method, path, skip_host="Host" in sent, skip_accept_encoding=True)
             if body is not None:
                 sent["Content-Length"] = str(len(body))
             for name, value in sent.items():
@@ -97,7 +100,24 @@ def application(server: str, name: str, folder: Path, **environment: str) -> Ite
 
 
 @contextmanager
-def gateway(name: str, folder: Path, *, endpoint: str, api: str) -> Iterator[Server]:
+def endpoint(server: str, folder: Path, *, api: str, **environment: str) -> Iterator[Server]:
+    """Serve the pipeline of paste/gateway.ini. Every decision is in `decisions.json` in ``folder``."""
+    tokens = folder / "tokens"
+    tokens.touch(0o600)
+    tokens.write_text(f"gateway:{TOKEN}\n")
+    options = {
+        "ENDPOINT_FOLDER": str(folder),
+        "PROTECT_TOKENS": str(tokens),
+        "PROTECT_UPSTREAM": f"http://{api}",
+        "PROTECT_DECISION_LOG": "all",
+        "PROTECT_DECISION_LOG_FILE": str(folder / "decisions.json"),
+    }
+    with application(server, "endpoint", folder, **{**options, **environment}) as running:
+        yield running
+
+
+@contextmanager
+def gateway(name: str, folder: Path, *, endpoint: str, api: str, token: str = TOKEN) -> Iterator[Server]:
     """Run nginx or Envoy with its configuration in examples/, on other ports."""
     port = free_port()
     example = CONFIGURATIONS / {"nginx": "nginx.conf", "envoy": "envoy.yaml"}[name]
@@ -105,6 +125,8 @@ def gateway(name: str, folder: Path, *, endpoint: str, api: str) -> Iterator[Ser
     for said, meant in ((GATEWAY, f"127.0.0.1:{port}"), (ENDPOINT, endpoint), (API, api)):
         assert said in text or name == "envoy"
         text = text.replace(said, meant).replace(_as_yaml(said), _as_yaml(meant))
+    assert text.count(PLACEHOLDER) == 1
+    text = text.replace(PLACEHOLDER, token)
     if name == "nginx":
         # Where a distribution's build puts bodies that it buffers, only root may write.
         places = "".join(

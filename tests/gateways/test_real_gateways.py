@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from protect.glance.patches import V21
-from tests.gateways.apps import TOKEN
-from tests.gateways.running import Answer, Server, application, gateway
+from tests.gateways.running import TOKEN, Answer, Server, application, endpoint, gateway
+from tests.served import eventually
 
 OWNER = "owner:t1:member,reader"
 READER = "reader:t1:reader"
@@ -65,18 +65,17 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module", params=["granian", "waitress"])
-def endpoint(request: pytest.FixtureRequest, api: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("endpoint")
-    with application(request.param, "endpoint", folder, IMAGE_API=f"http://{api.address}") as running:
+def decides(request: pytest.FixtureRequest, api: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with endpoint(request.param, tmp_path_factory.mktemp("endpoint"), api=api.address) as running:
         yield running
 
 
 @pytest.fixture(scope="module", params=["nginx", "envoy"])
 def client(
-    request: pytest.FixtureRequest, api: Server, endpoint: Server, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, api: Server, decides: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp(request.param)
-    with gateway(request.param, folder, endpoint=endpoint.address, api=api.address) as running:
+    with gateway(request.param, folder, endpoint=decides.address, api=api.address) as running:
         yield Client(running, api)
 
 
@@ -85,6 +84,43 @@ def test_what_is_allowed_passes_with_the_revision_of_the_policy(client: Client) 
     assert answer.status == 200
     assert json.loads(answer.body)["id"] == client.image
     assert len(answer.headers["x-policy-revision"]) > 8
+
+
+@pytest.mark.parametrize(
+    ("token", "path", "status"),
+    [
+        pytest.param(OWNER, "", 200, id="what is allowed"),
+        pytest.param(READER, "/file", 403, id="what is forbidden"),
+        pytest.param(STRANGER, "", 404, id="what must not be known of"),
+        pytest.param(ADMIN, "%2Ffile", 400, id="what can be read in two ways"),
+        pytest.param(None, "", 401, id="what nobody asks for"),
+    ],
+)
+def test_the_revision_comes_with_every_answer(client: Client, token: str | None, path: str, status: int) -> None:
+    if client.server.name == "envoy" and status == 400:
+        status, path = 404, "/nothing"  # Envoy refuses such a path itself
+    answer = client.ask("GET", client.path + path, token)
+    assert answer.status == status
+    assert answer.headers["x-policy-revision"] == client.ask("GET", client.path).headers["x-policy-revision"]
+
+
+def test_a_decision_is_logged_with_the_ids_of_its_request(client: Client, decides: Server) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    log = decides.log_file.parent / "decisions.json"
+
+    def lines() -> list[Any]:
+        found = [json.loads(line) for line in log.read_text().splitlines()]
+        return [line for line in found if line["trace_id"] == trace and line["subject"] == "traced"]
+
+    ids = {"traceparent": f"00-{trace}-b7ad6b7169203331-01", "X-Request-ID": "the-client's-own"}
+    before = len(lines())
+    assert client.status("GET", f"{client.path}/file", "traced:t1:member,reader", headers=ids) == 200
+    eventually(lambda: len(lines()) > before, "a line with the trace of the request")
+    line = lines()[-1]
+    assert (line["action"], line["outcome"], line["enforcement_point"]) == ("download_image", "allowed", "gateway")
+    # Envoy gives each request at its edge an id of its own.
+    assert (line["request_id"] == "the-client's-own") is (client.server.name == "nginx")
+    assert line["request_id"]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +252,7 @@ def test_an_upload_streams_past(client: Client) -> None:
 @pytest.mark.parametrize("name", ["nginx", "envoy"])
 def test_when_nobody_answers_nothing_passes(name: str, api: Server, tmp_path: Path) -> None:
     with (
-        application("waitress", "endpoint", tmp_path, IMAGE_API=f"http://{api.address}") as decides,
+        endpoint("waitress", tmp_path, api=api.address) as decides,
         gateway(name, tmp_path, endpoint=decides.address, api=api.address) as running,
     ):
         client = Client(running, api)
@@ -227,11 +263,64 @@ def test_when_nobody_answers_nothing_passes(name: str, api: Server, tmp_path: Pa
         assert client.stored()["id"] == client.image
 
 
-def test_a_gateway_without_the_right_token_passes_nothing(endpoint: Server, api: Server) -> None:
+HIDING = """allow(_: Subject, _action, _resource);
+forbid(_: Subject, "read", property: Property) if property.name = "secret";
+"""
+
+
+@pytest.mark.parametrize("name", ["nginx", "envoy"])
+@pytest.mark.parametrize("server", ["granian", "waitress"])
+def test_what_is_hidden_stays_so_whatever_becomes_of_the_question_before(
+    name: str, server: str, tmp_path: Path
+) -> None:
+    (tmp_path / "hiding.polar").write_text(HIDING)
+    with (
+        application("waitress", "api", tmp_path) as api,
+        endpoint(server, tmp_path, api=api.address, PROTECT_POLICY=str(tmp_path / "hiding.polar")) as decides,
+        gateway(name, tmp_path, endpoint=decides.address, api=api.address) as running,
+    ):
+        client = Client(running, api)
+        hosts = ("images.example", "a!b", "a_b~c", "[")
+
+        def seen(host: str) -> Answer:
+            return client.ask("GET", IMAGES, headers={"Host": host, "X-Auth-Token": OWNER})
+
+        # Both gateways pass on a strange Host; where they refuse one, it is them.
+        assert [seen(host).status for host in hosts[:2]] == [200, 200]
+        assert all(seen(host).status in (200, 400) for host in hosts)
+        client._make({"name": "two", "secret": "the secret"})
+        for host in hosts:
+            answer = seen(host)
+            assert answer.status in (400, 403), (host, answer)
+            assert b"the secret" not in answer.body
+        assert b"the secret" in client.api.ask("GET", IMAGES, headers={"X-Auth-Token": OWNER}).body
+
+
+@pytest.mark.parametrize("name", ["nginx", "envoy"])
+def test_a_gateway_that_is_not_known_does_not_blame_its_client(
+    name: str, decides: Server, api: Server, tmp_path: Path
+) -> None:
+    with gateway(name, tmp_path, endpoint=decides.address, api=api.address, token="f" * 64) as running:
+        client = Client(running, api)
+        for token in (OWNER, ADMIN, None):
+            answer = client.ask("GET", client.path, token)
+            assert (answer.status, "www-authenticate" in answer.headers) == (403, False)
+            assert b"not known" not in answer.body
+        assert "refused a gateway's question to /gateway/" + name in decides.log()
+
+
+@pytest.mark.parametrize("path", ["/gateway/envoy", "/gateway/envoyx", "/gateway/envoyer/v2/images"])
+def test_a_path_that_only_begins_like_a_gateways_is_nothing(decides: Server, path: str) -> None:
+    headers = {"X-Auth-Token": ADMIN, "X-Protect-Token": TOKEN}
+    assert decides.ask("GET", "/gateway/envoy/v2/images", headers=headers).status == 200
+    assert decides.ask("GET", path, headers=headers).status in (400, 404)
+
+
+def test_a_gateway_without_the_right_token_passes_nothing(decides: Server, api: Server) -> None:
     headers = {"X-Auth-Token": ADMIN, "X-Forwarded-Method": "GET", "X-Forwarded-Uri": IMAGES}
-    assert endpoint.ask("GET", "/gateway/traefik", headers={**headers, "X-Protect-Token": TOKEN}).status == 200
-    assert endpoint.ask("GET", "/gateway/traefik", headers=headers).status == 401
-    assert endpoint.ask("GET", "/gateway/traefik", headers={**headers, "X-Protect-Token": "x"}).status == 401
+    assert decides.ask("GET", "/gateway/traefik", headers={**headers, "X-Protect-Token": TOKEN}).status == 200
+    assert decides.ask("GET", "/gateway/traefik", headers=headers).status == 403
+    assert decides.ask("GET", "/gateway/traefik", headers={**headers, "X-Protect-Token": "x"}).status == 403
 
 
 # Traefik is no package that a test could install: what it sends is sent as its documentation says.
@@ -254,9 +343,9 @@ def test_a_gateway_without_the_right_token_passes_nothing(endpoint: Server, api:
     ],
 )
 def test_what_traefik_sends_is_decided_on(
-    endpoint: Server, api: Server, token: str | None, method: str, uri: str, status: int
+    decides: Server, api: Server, token: str | None, method: str, uri: str, status: int
 ) -> None:
-    image = Client(endpoint, api)
+    image = Client(decides, api)
     headers = {
         "X-Protect-Token": TOKEN,
         "X-Forwarded-Method": method,
@@ -265,13 +354,13 @@ def test_what_traefik_sends_is_decided_on(
         "X-Forwarded-Uri": uri.format(path=image.path),
         "X-Forwarded-For": "192.0.2.7",
     }
-    answer = endpoint.ask("GET", "/gateway/traefik", headers=headers | ({"X-Auth-Token": token} if token else {}))
+    answer = decides.ask("GET", "/gateway/traefik", headers=headers | ({"X-Auth-Token": token} if token else {}))
     assert answer.status == status
     assert answer.headers["x-policy-revision"]
 
 
 @pytest.mark.parametrize(("body", "status"), [({"os": "x"}, 200), ({"kernel_id": "k"}, 403), (None, 403)])
-def test_a_body_that_traefik_forwards_is_decided_on(endpoint: Server, body: Any, status: int) -> None:
+def test_a_body_that_traefik_forwards_is_decided_on(decides: Server, body: Any, status: int) -> None:
     headers = {
         "X-Protect-Token": TOKEN,
         "X-Auth-Token": OWNER,
@@ -280,4 +369,4 @@ def test_a_body_that_traefik_forwards_is_decided_on(endpoint: Server, body: Any,
         "Content-Type": "application/json",
     }
     raw = None if body is None else json.dumps(body).encode()
-    assert endpoint.ask("GET", "/gateway/traefik", body=raw, headers=headers).status == status
+    assert decides.ask("GET", "/gateway/traefik", body=raw, headers=headers).status == status

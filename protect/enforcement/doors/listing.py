@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,8 +38,11 @@ def list_images(x: Exchange) -> Plan:
     return Plan(query=_wide(pairs) if listing.telling else None, edit=listing.edit)
 
 
-def visible(x: Exchange, images: list[Document]) -> list[Document]:
-    """Return those of ``images`` that the subject may see, with what it may not read cut out, and log what was."""
+def visible(x: Exchange, images: Iterable[Document]) -> list[Document]:
+    """Return those of ``images`` that the subject may see, with what it may not read cut out, and log what was.
+
+    They are taken one after the other: what raises on the way there ends it.
+    """
     listing = _Listing(x, [], frozenset(), frozenset(), any(x.hidden_attributes()))
     kept = listing._visible(images)
     x.log_hidden(listing.hidden, None)
@@ -102,7 +106,7 @@ class _Listing:
         # Written anew even where nothing was cut: the API's own spacing would tell one case from the other.
         return answer.with_body(documents.write(page))
 
-    def _visible(self, images: list[Document]) -> list[Document]:
+    def _visible(self, images: Iterable[Document]) -> list[Document]:
         """Return the documents that may be seen, with what may not be read cut out.
 
         This is the fast path: a thousand images on a page, and nothing done twice.

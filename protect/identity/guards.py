@@ -1,7 +1,7 @@
 """Who may ask the decision endpoint: the service or gateway that asks, never the user that it asks about.
 
-A guard looks at a request and returns the caller, or raises Unauthenticated. None of them believes a header in which a
-proxy says whom it has verified (`X-SSL-Client-Verify` and the like): anyone can write one.
+A guard looks at a request and returns the enforcement point, or raises Unauthenticated. None of them believes a header
+in which a proxy says whom it has verified (`X-SSL-Client-Verify` and the like): anyone can write one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import re
 import socket
 import stat
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Protocol
 from protect.errors import ConfigError, ProtectError
 from protect.identity.bearer import bearer_token
 from protect.identity.claims import Claims, InvalidToken, scopes
+from protect.watching import Trouble, Watch
 
 log = logging.getLogger("protect.identity")
 
@@ -34,7 +34,7 @@ Environ = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class EnforcementPoint:
     """The service or gateway that asks. ``name`` is for logs and metrics."""
 
     name: str
@@ -61,7 +61,7 @@ class Header(StrEnum):
 class Guard(Protocol):
     """Returns who asks; raises Unauthenticated."""
 
-    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> Caller: ...
+    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> EnforcementPoint: ...
 
 
 def presented(environ: Environ, header: Header) -> str:
@@ -84,60 +84,68 @@ def presented(environ: Environ, header: Header) -> str:
 class TokenFile:
     """A guard with a file of tokens: one ``name:token`` on each line, ``#`` before a comment.
 
-    The file is looked at again at most every ``look`` seconds, when somebody asks. Where it cannot be used any more,
-    the tokens that were read last stay good, and the log and ``trouble`` say why.
+    The file is looked at every ``seconds``, in a thread of its own, once ``start`` was called. Where it cannot be used
+    any more, the tokens that were read last stay good, and the log and ``trouble`` say why.
     """
 
-    def __init__(self, path: str, *, look: float = LOOK, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: str, *, seconds: float = LOOK, clock: Callable[[], float] = time.time) -> None:
         """Read the file now; raises ConfigError."""
         self._path = path
-        self._look = look
-        self._timer = timer
-        self._reading = threading.Lock()
-        self.trouble: str | None = None
+        self._clock = clock
+        self._watch = Watch(self.look, lambda: seconds, "protect-tokens")
+        self.trouble: Trouble | None = None
         self._seen = _signature(path)
         self._names = read_tokens(path)
-        self._looked = timer()
 
-    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> Caller:
-        token = presented(environ, header)
-        if self._timer() - self._looked >= self._look:
-            self.reload()
+    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> EnforcementPoint:
         # Of digests: how long it takes to find one tells nothing about the token.
-        caller = self._names.get(_digest(token))
-        if caller is None:
+        found = self._names.get(_digest(presented(environ, header)))
+        if found is None:
             raise Unauthenticated("unknown token")
-        return caller
+        return found
 
-    def reload(self) -> None:
+    def start(self) -> None:
+        """Start looking at the file."""
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._watch.stop()
+
+    def look(self) -> None:
         """Read the file again if it has changed. Never raises."""
-        with self._reading:
-            self._looked = self._timer()
+        with self._watch.looking:
             try:
                 seen = _signature(self._path)
                 if seen != self._seen or self.trouble is not None:
                     self._names, self._seen, self.trouble = read_tokens(self._path), seen, None
             except ConfigError as error:
-                if self.trouble != str(error):
-                    self.trouble = str(error)
-                    log.error("the tokens that were read last stay good: %s", error)
+                self._failed(str(error))
+            except Exception as error:
+                log.exception("looking at the tokens failed")
+                self._failed(f"internal error: {type(error).__name__}")
+
+    def _failed(self, message: str) -> None:
+        if self.trouble is None or self.trouble.message != message:
+            self.trouble = Trouble(message, self._clock())
+            log.error("the tokens that were read last stay good: %s", message)
 
 
-def read_tokens(path: str) -> Mapping[bytes, Caller]:
+def read_tokens(path: str) -> Mapping[bytes, EnforcementPoint]:
     """Return who has which token, by the tokens' digests; raises ConfigError. No message repeats a token."""
-    found: dict[bytes, Caller] = {}
+    found: dict[bytes, EnforcementPoint] = {}
     for number, line in enumerate(_private_text(path).splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):
-            caller, digest = _entry(line.strip(), f"`{path}`, line {number}")
-            if digest in found or caller in found.values():
+            point, digest = _entry(line.strip(), f"`{path}`, line {number}")
+            if digest in found or point in found.values():
                 raise ConfigError(f"`{path}`, line {number}: this name or this token is there already")
-            found[digest] = caller
+            found[digest] = point
     if not found:
         raise ConfigError(f"`{path}` has no token; add a line `name:token`")
     return found
 
 
-def _entry(line: str, place: str) -> tuple[Caller, bytes]:
+def _entry(line: str, place: str) -> tuple[EnforcementPoint, bytes]:
     name, colon, token = line.partition(":")
     if not colon or not re.fullmatch(r"[A-Za-z0-9._@-]{1,64}", name):
         raise ConfigError(f"{place} is not `name:token`; a name has letters, digits and `._@-`, at most 64")
@@ -148,7 +156,7 @@ def _entry(line: str, place: str) -> tuple[Caller, bytes]:
             f"{place}: the token of `{name}` has {len(token)} characters; accepted: {MIN_TOKEN} to {MAX_TOKEN}; "
             "make one with: openssl rand -hex 32"
         )
-    return Caller(name), _digest(token)
+    return EnforcementPoint(name), _digest(token)
 
 
 def _private_text(path: str) -> str:
@@ -183,20 +191,20 @@ def _digest(token: str) -> bytes:
 # Tokens of an issuer
 
 
-def caller_of(claims: Claims, scope: str | None = None) -> Caller:
+def enforcement_point_of(claims: Claims, scope: str | None = None) -> EnforcementPoint:
     """Return whose token this is; raises InvalidToken where it lacks ``scope``. For `Tokens`."""
     if scope is not None and scope not in scopes(claims):
         raise InvalidToken("without the scope that is needed here")
-    return Caller(str(claims["sub"]))
+    return EnforcementPoint(str(claims["sub"]))
 
 
 class Bearer:
-    """A guard with an issuer's tokens: ``verify`` is that of a `Tokens` that reads `caller_of`."""
+    """A guard with an issuer's tokens: ``verify`` is that of a `Tokens` that reads `enforcement_point_of`."""
 
-    def __init__(self, verify: Callable[[str], Caller]) -> None:
+    def __init__(self, verify: Callable[[str], EnforcementPoint]) -> None:
         self._verify = verify
 
-    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> Caller:
+    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> EnforcementPoint:
         try:
             return self._verify(presented(environ, header))
         except InvalidToken as error:
@@ -215,27 +223,27 @@ class Tls:
     """
 
     def __init__(self, *, listener_verifies: bool = False, names: frozenset[str] = frozenset()) -> None:
-        self._listener_verifies = listener_verifies
+        self.listener_verifies = listener_verifies
         self._names = names
 
-    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> Caller:
+    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> EnforcementPoint:
         connection = environ.get("gunicorn.socket")
         if connection is not None:
             return self._shown(_certificate_names(connection))
         # The scheme is the listener's own here; other servers take it from a header.
         if (environ.get("SERVER_SOFTWARE"), environ.get("wsgi.url_scheme")) != ("Granian", "https"):
             raise Unauthenticated("this server does not tell of client certificates")
-        if not self._listener_verifies or self._names:
+        if not self.listener_verifies or self._names:
             raise Unauthenticated("this server does not show whose certificate it has verified")
-        return Caller("tls")
+        return EnforcementPoint("tls")
 
-    def _shown(self, names: list[str]) -> Caller:
+    def _shown(self, names: list[str]) -> EnforcementPoint:
         if not names:
             raise Unauthenticated("no verified client certificate")
         accepted = [name for name in names if not self._names or name in self._names]
         if not accepted:
             raise Unauthenticated("a client certificate of somebody else")
-        return Caller(accepted[0])
+        return EnforcementPoint(accepted[0])
 
 
 def _certificate_names(connection: object) -> list[str]:
@@ -255,10 +263,10 @@ class Unix:
     The server must show that the request came over one. Servers of which that is not known are refused.
     """
 
-    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> Caller:
+    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> EnforcementPoint:
         if not _over_unix_socket(environ):
             raise Unauthenticated("not over a Unix socket, as far as the server tells")
-        return Caller("unix")
+        return EnforcementPoint("unix")
 
 
 def _over_unix_socket(environ: Environ) -> bool:
@@ -283,5 +291,5 @@ class Off:
     def __init__(self) -> None:
         log.warning("the decision endpoint is open: whoever can reach it may ask about everyone; set a guard")
 
-    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> Caller:
-        return Caller("anyone")
+    def __call__(self, environ: Environ, header: Header = Header.AUTHORIZATION) -> EnforcementPoint:
+        return EnforcementPoint("anyone")

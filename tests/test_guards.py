@@ -1,4 +1,4 @@
-"""Who may ask the decision endpoint: each guard lets its callers in, and the neighbour who differs in one fact out."""
+"""Who may ask the decision endpoint: each guard lets its own in, and the neighbour who differs in one fact out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from protect.errors import ConfigError
-from protect.identity.callers import (
+from protect.identity.guards import (
     Bearer,
-    Caller,
+    EnforcementPoint,
     Guard,
     Header,
     Off,
@@ -22,12 +22,14 @@ from protect.identity.callers import (
     TokenFile,
     Unauthenticated,
     Unix,
-    caller_of,
+    enforcement_point_of,
     read_tokens,
 )
 from protect.identity.jwt import Tokens
 from protect.identity.keyring import Keyring
+from protect.watching import Trouble
 from tests.certificates import Authority
+from tests.served import eventually
 from tests.servers import SERVERS, Server
 from tests.tokens import AUDIENCE, CLAIMS, ISSUER, Clock, jwks, token
 
@@ -60,8 +62,8 @@ def token_file(tmp_path: Path, text: str, mode: int = 0o600) -> str:
 
 def test_a_token_says_who_has_it(tmp_path: Path) -> None:
     guard = TokenFile(token_file(tmp_path, f"# gateways\n\nenvoy:{GOOD}\n  nova.compute:{OTHER}  \n"))
-    assert guard(bearer(GOOD)) == Caller("envoy")
-    assert guard(bearer(OTHER)) == Caller("nova.compute")
+    assert guard(bearer(GOOD)) == EnforcementPoint("envoy")
+    assert guard(bearer(OTHER)) == EnforcementPoint("nova.compute")
 
 
 @pytest.mark.parametrize(
@@ -85,10 +87,10 @@ def test_without_a_token_of_the_file_nobody_is_let_in(tmp_path: Path, environ: d
     assert reason(guard, environ) == why
 
 
-def test_where_a_users_authorization_passes_the_caller_has_a_header_of_its_own(tmp_path: Path) -> None:
+def test_where_a_users_authorization_passes_the_one_who_asks_has_a_header_of_its_own(tmp_path: Path) -> None:
     guard = TokenFile(token_file(tmp_path, f"envoy:{GOOD}"))
     users = bearer("the-users-own")
-    assert guard({**users, "HTTP_X_PROTECT_TOKEN": GOOD}, Header.PROTECT_TOKEN) == Caller("envoy")
+    assert guard({**users, "HTTP_X_PROTECT_TOKEN": GOOD}, Header.PROTECT_TOKEN) == EnforcementPoint("envoy")
     assert reason(guard, {**users, "HTTP_X_PROTECT_TOKEN": f"{GOOD},{GOOD}"}, Header.PROTECT_TOKEN) == "unknown token"
     assert reason(guard, {**users, "HTTP_X_PROTECT_TOKEN": OTHER}, Header.PROTECT_TOKEN) == "unknown token"
     assert reason(guard, bearer(GOOD), Header.PROTECT_TOKEN) == "no token in `X-Protect-Token`"
@@ -163,59 +165,66 @@ def test_a_file_that_is_not_there_stops_the_service(tmp_path: Path) -> None:
 
 
 def test_the_file_is_followed(tmp_path: Path) -> None:
-    clock = Clock(0)
-    path = token_file(tmp_path, f"a:{GOOD}")
-    guard = TokenFile(path, look=5, timer=clock)
+    guard = TokenFile(token_file(tmp_path, f"a:{GOOD}"))
     token_file(tmp_path, f"b:{OTHER}")
     assert reason(guard, bearer(GOOD)) == ""
-    clock.now = 5
+    guard.look()
     assert reason(guard, bearer(GOOD)) == "unknown token"
-    assert guard(bearer(OTHER)) == Caller("b")
+    assert guard(bearer(OTHER)) == EnforcementPoint("b")
+
+
+def test_the_file_is_looked_at_by_a_thread(tmp_path: Path) -> None:
+    guard = TokenFile(token_file(tmp_path, f"a:{GOOD}"), seconds=0.01)
+    token_file(tmp_path, f"b:{OTHER}")
+    guard.start()
+    try:
+        eventually(lambda: reason(guard, bearer(GOOD)) == "unknown token", "the change to be seen")
+    finally:
+        guard.stop()
 
 
 def test_a_file_of_the_same_size_and_time_is_followed_by_its_other_marks(tmp_path: Path) -> None:
-    clock = Clock(0)
     path = token_file(tmp_path, f"a:{GOOD}")
     os.utime(path, (1, 1))
-    guard = TokenFile(path, look=5, timer=clock)
+    guard = TokenFile(path)
     other = tmp_path / "new"
     other.write_text(f"a:{'h' * 32}")
     other.chmod(0o600)
     os.utime(other, (1, 1))
     other.replace(path)
-    clock.now = 5
+    guard.look()
     assert reason(guard, bearer(GOOD)) == "unknown token"
 
 
 def test_a_file_that_breaks_leaves_the_last_tokens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    clock = Clock(0)
+    clock = Clock(5)
     path = token_file(tmp_path, f"a:{GOOD}")
-    guard = TokenFile(path, look=5, timer=clock)
+    guard = TokenFile(path, clock=clock)
     token_file(tmp_path, f"a:{GOOD}", 0o644)
     for clock.now in (5, 10):
+        guard.look()
         assert reason(guard, bearer(GOOD)) == ""
-    assert guard.trouble == f"`{path}` holds tokens and is open to everyone on this machine; run: chmod 640 {path}"
-    assert [record.getMessage() for record in caplog.records] == [
-        f"the tokens that were read last stay good: {guard.trouble}"
-    ]
+    wrong = f"`{path}` holds tokens and is open to everyone on this machine; run: chmod 640 {path}"
+    assert guard.trouble == Trouble(wrong, since=5)
+    assert [record.getMessage() for record in caplog.records] == [f"the tokens that were read last stay good: {wrong}"]
     os.remove(path)
-    clock.now = 15
+    guard.look()
     assert reason(guard, bearer(GOOD)) == ""
     token_file(tmp_path, f"b:{OTHER}")
-    clock.now = 20
+    guard.look()
     assert (reason(guard, bearer(GOOD)), guard.trouble) == ("unknown token", None)
 
 
 def test_a_file_that_comes_back_as_it_was_is_no_trouble_any_more(tmp_path: Path) -> None:
-    clock, folder, away = Clock(0), tmp_path / "here", tmp_path / "away"
+    folder, away = tmp_path / "here", tmp_path / "away"
     folder.mkdir()
-    guard = TokenFile(token_file(folder, f"a:{GOOD}"), look=5, timer=clock)
+    guard = TokenFile(token_file(folder, f"a:{GOOD}"), clock=Clock(5))
     folder.rename(away)
-    clock.now = 5
+    guard.look()
     assert reason(guard, bearer(GOOD)) == ""
-    assert guard.trouble == f"`{folder}/tokens` cannot be read: No such file or directory"
+    assert guard.trouble == Trouble(f"`{folder}/tokens` cannot be read: No such file or directory", since=5)
     away.rename(folder)
-    clock.now = 10
+    guard.look()
     assert (reason(guard, bearer(GOOD)), guard.trouble) == ("", None)
 
 
@@ -227,7 +236,7 @@ def issued(scope: str | None = None) -> Bearer:
         Keyring(lambda: jwks("rsa"), "set", timer=Clock()),
         issuer=ISSUER,
         audience=AUDIENCE,
-        read=lambda claims: caller_of(claims, scope),
+        read=lambda claims: enforcement_point_of(claims, scope),
         timer=Clock(),
     )
     return Bearer(tokens.verify)
@@ -235,8 +244,8 @@ def issued(scope: str | None = None) -> Bearer:
 
 def test_a_verified_token_says_who_asks() -> None:
     guard = issued()
-    assert guard(bearer(token())) == Caller("u1")
-    assert guard({"HTTP_X_PROTECT_TOKEN": token()}, Header.PROTECT_TOKEN) == Caller("u1")
+    assert guard(bearer(token())) == EnforcementPoint("u1")
+    assert guard({"HTTP_X_PROTECT_TOKEN": token()}, Header.PROTECT_TOKEN) == EnforcementPoint("u1")
     assert reason(guard, bearer(token("rsa-2", header={"kid": "rsa"}))) == "wrong signature"
     assert reason(guard, {"HTTP_X_PROTECT_TOKEN": token()}) == "no token in `Authorization`"
 
@@ -332,7 +341,7 @@ def test_tls(guard: Tls, environ: dict[str, Any], why: str) -> None:
 def test_no_guard_lets_everyone_in_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     guard = Off()
-    assert [guard({}), guard(bearer("x"))] == [Caller("anyone")] * 2
+    assert [guard({}), guard(bearer("x"))] == [EnforcementPoint("anyone")] * 2
     assert [record.getMessage() for record in caplog.records] == [
         "the decision endpoint is open: whoever can reach it may ask about everyone; set a guard"
     ]
@@ -349,12 +358,12 @@ def authority(tmp_path: Path) -> Authority:
     return made
 
 
-@pytest.mark.parametrize(("name", "caller"), [("gunicorn", "client"), ("granian", "tls")])
+@pytest.mark.parametrize(("name", "point"), [("gunicorn", "client"), ("granian", "tls")])
 def test_a_server_that_verifies_certificates_lets_its_clients_in(
-    name: str, caller: str, authority: Authority, tmp_path: Path
+    name: str, point: str, authority: Authority, tmp_path: Path
 ) -> None:
     with Server(name, "tls_guard", tmp_path, authority=authority) as server:
-        assert server.get([]) == {"caller": caller}
+        assert server.get([]) == {"name": point}
         assert not server.connects(None)
 
 
@@ -380,7 +389,7 @@ def test_without_tls_no_header_makes_a_certificate(name: str, why: str, tmp_path
 def test_a_request_over_a_unix_socket_is_told_from_one_over_tcp(name: str, tmp_path: Path) -> None:
     forged = ["X-Forwarded-For: ", "X-Forwarded-Proto: unix", "Remote-Addr: ", "Server-Port: 0", "REMOTE_ADDR: "]
     with Server(name, "unix_guard", tmp_path, unix=True) as over_unix, Server(name, "unix_guard", tmp_path) as over_tcp:
-        assert over_unix.get(forged) == {"caller": "unix"}
+        assert over_unix.get(forged) == {"name": "unix"}
         assert over_tcp.get(forged) == {"refused": "not over a Unix socket, as far as the server tells"}
         assert over_tcp.get(forged, host="") == {"refused": "not over a Unix socket, as far as the server tells"}
 
