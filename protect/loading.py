@@ -94,6 +94,13 @@ def read(paths: Iterable[str] | None = None, protection: Protection = BY_ROLES) 
             continue
         try:
             members = sorted(path.glob("*.polar")) if path.is_dir() else [path]
+            # Reading a pipe or a device may never end.
+            odd = [member for member in members if member.exists() and not member.is_file()]
+            if odd:
+                found += (
+                    Problem(str(member), 0, 0, "is no file", "name files, or directories of them") for member in odd
+                )
+                continue
             if not members:
                 found.append(Problem(str(path), 0, 0, "no `.polar` file in this directory", "name files, or add one"))
             files += [(str(member), member.read_bytes()) for member in members]

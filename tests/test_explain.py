@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,3 +159,69 @@ def test_flags_become_an_evaluation() -> None:
         },
         "context": {"store": "fast"},
     }
+
+
+def asked(*resource: str, subject: str = "id=u,tenant=red,roles=member", action: str = "get_image") -> list[str]:
+    return ["rules", "--subject", subject, "--action", action, "--resource", *resource]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(
+            asked("property:x", "owner=red", action="update"), "did you mean `image.owner`?", id="the image's"
+        ),
+        pytest.param(asked("property:x", "valu=1", action="update"), "did you mean `value`?", id="a misspelt value"),
+        pytest.param(
+            asked("member:blue", "statu=accepted", action="add_member"), "did you mean `status`?", id="member"
+        ),
+        pytest.param(asked("member:blue", "tenant=red", action="add_member"), "a member has no `tenant`", id="its id"),
+        pytest.param(
+            asked("location:file:///x", "scheme=file", action="get_image_location"), "no `scheme`", id="where"
+        ),
+        pytest.param(asked("image", "owner=red"), "such as image:ID", id="no id"),
+        pytest.param(asked("image:1", subject="id=,tenant=red"), "leave it out", id="an empty id"),
+    ],
+)
+@pytest.mark.parametrize("command", ["explain", "decide"])
+def test_what_a_resource_cannot_have_is_refused(
+    capsys: pytest.CaptureFixture[str], command: str, arguments: list[str], said: str
+) -> None:
+    assert main([command, *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(asked("image:1", "ownr=red"), "did you mean `owner`?", id="a fact"),
+        pytest.param(asked("property:x", "image.ownr=red", action="update"), "did you mean `owner`?", id="its image's"),
+        pytest.param(asked("image:1", "owner=red", subject="role=member"), "did you mean `roles`?", id="the subject's"),
+        pytest.param(asked("image:1", "owner=red", action="get_imag"), "did you mean `get_image`?", id="an action"),
+        pytest.param(asked("property:x", action="modify"), "create, read, update, delete", id="what is no operation"),
+        pytest.param(asked("server:1"), "`server` is no type", id="a type"),
+        pytest.param(asked("imag:1"), "did you mean `image`?", id="a misspelt type"),
+        pytest.param(asked("image:1", "owner=red", "os_type=linux", "team=x"), "", id="properties"),
+        pytest.param(asked("image:1", "owner=red", subject="tenant=red,team=x"), "", id="a claim"),
+        pytest.param(asked("property:x", "image.owner=red", "value=1", action="read"), "", id="an operation"),
+    ],
+)
+@pytest.mark.parametrize("command", ["explain", "decide"])
+def test_what_is_probably_misspelt_is_said_beside_the_answer(
+    capsys: pytest.CaptureFixture[str], command: str, arguments: list[str], said: str
+) -> None:
+    assert main([command, *arguments]) in (0, 1)
+    err = capsys.readouterr().err
+    assert said in err
+    assert bool(err) is bool(said)
+
+
+@pytest.mark.parametrize(
+    ("subject", "allowed"),
+    [pytest.param("tenant=t", True, id="without an id"), pytest.param("id=nobody,tenant=t", False, id="with one")],
+)
+def test_a_subject_without_an_id_has_none(tmp_path: Path, subject: str, allowed: bool) -> None:
+    path = tmp_path / "p.polar"
+    path.write_text('allow(s: Subject, "get_image", _i: Image) if not s.id = "nobody" and not s.id = "";\n')
+    status = main(["decide", str(path), *asked("image:1", "owner=t", subject=subject)[1:]])
+    assert status == (0 if allowed else 1)

@@ -45,7 +45,7 @@ def codes(report: Report) -> list[str]:
 
 def write(path: Path, text: str, mode: int = 0o644) -> Path:
     path.parent.mkdir(mode=0o755, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
     path.chmod(mode)
     return path
 
@@ -343,11 +343,12 @@ def test_a_folder_that_everybody_may_write_is_found(tmp_path: Path) -> None:
     ("name", "data", "message"),
     [
         pytest.param("a.txt", b"", "is not a kind of file", id="unknown kind"),
-        pytest.param("a.polar", b"\xff", "is not UTF-8 text", id="not text"),
+        pytest.param("none.polar/a.polar", None, "does not exist", id="not there"),
     ],
 )
-def test_files_that_cannot_be_used(name: str, data: bytes, message: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(data)
+def test_files_that_cannot_be_used(name: str, data: bytes | None, message: str, tmp_path: Path) -> None:
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
     with pytest.raises(ConfigError, match=message):
         found([tmp_path / name])
 
@@ -462,3 +463,31 @@ def test_codes_can_be_chosen(words: list[str], some: str, none: str) -> None:
 def test_an_unknown_code_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="is no check and no beginning of one; did you mean `cross-tenant-write`"):
         catalogue.chosen(["cross-tenant-wirte"])
+
+
+# Rules that decide alike
+
+
+ONE_NAME = 'forbid(s: Subject, "update", p: Property) if p.name = "{}" and not s.has_role("admin");\n'
+
+
+@pytest.mark.parametrize(
+    ("second", "there"),
+    [
+        pytest.param(ONE_NAME.format("ramdisk_id"), [], id="two names that are forbidden alike"),
+        pytest.param(ONE_NAME.format("kernel_id"), ["PR201"], id="one, twice"),
+        pytest.param(
+            ONE_NAME.format("kernel_id").replace("and not", 'and s.has_role("member") and not'),
+            ["PR203"],
+            id="one of them within the other",
+        ),
+    ],
+)
+def test_a_rule_is_not_hidden_by_one_for_another_name(tmp_path: Path, second: str, there: list[str]) -> None:
+    allow = 'allow(s: Subject, "update", p: Property) if p.image.owner = s.tenant;\n'
+    path = write(folder(tmp_path) / "a.polar", allow + ONE_NAME.format("kernel_id") + second)
+    report = found([path], codes=("PR201", "PR203", "PR204"))
+    assert codes(report) == there
+    for finding in report.findings:
+        # Whatever decides instead, it is another rule.
+        assert f":{finding.span.line} " not in f"{finding.message} "

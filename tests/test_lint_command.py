@@ -266,3 +266,32 @@ def test_the_hook_and_the_workflow_are_what_they_seem() -> None:
 def test_the_page_names_every_family() -> None:
     page = (ROOT / "docs" / "lint.md").read_text(encoding="utf-8")
     assert [family for family in sorted({code[:2] for code in checks()}) if f"| `{family}` |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "codes"),
+    [
+        pytest.param(b"# f\xfcr alle\n", 2, ["PE509", "PL018"], id="not UTF-8: a finding, and the other file's"),
+        pytest.param("# für alle\n".encode(), 1, ["PL018"], id="UTF-8"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_file_that_is_not_utf_8_is_a_finding(
+    capsys: pytest.CaptureFixture[str], data: bytes, status: int, codes: list[str]
+) -> None:
+    write("b.polar", MIXED)
+    rule = 'allow(subject: Subject, "delete_image", image: Image) if\n    image.owner = subject.tenant;\n'
+    Path("a.polar").write_bytes(data + rule.encode())
+    Path("a.polar").chmod(0o644)
+    assert lint("--format", "json", ".") == status
+    assert [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]] == codes
+
+
+@pytest.mark.usefixtures("here")
+def test_a_pipe_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.polar", OWN)
+    os.mkfifo("b.polar")
+    for named in (".", "b.polar"):
+        assert lint(named) == 2
+        assert "neither a file nor a directory" in capsys.readouterr().err
+    assert lint("a.polar", "--text-only") == 0

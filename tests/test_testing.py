@@ -356,9 +356,9 @@ invariants:
             "tests:\n  - name: a\n    images: own\n    properties: |\n      subject  property  C R\n"
             "      alice    note      r c\n",
             [
-                "6:26: `r` in column C is no answer (`c` allow, `-` deny, `~` dropped without a word, `!` error, "
+                "6:26: `r` in column C is no answer (`C` allow, `-` deny, `~` dropped without a word, `!` error, "
                 "`.` not asked)",
-                "6:28: `c` in column R is no answer (`r` allow, `-` deny, `~` dropped without a word, `!` error, "
+                "6:28: `c` in column R is no answer (`R` allow, `-` deny, `~` dropped without a word, `!` error, "
                 "`.` not asked)",
             ],
             id="letters in each other's columns",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protect.cli import policies
+from protect.errors import ConfigError
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -25,6 +26,11 @@ examples:
   protect diff rules,my.polar policy.json
       proves that nothing was lost
 
+exit status:
+  0  saved
+  1  saved, but for what was too large to be explored: that is denied when loaded
+  2  wrong usage, or input that cannot be read or understood
+  3  an error in protect itself
 """
 
 
@@ -32,9 +38,9 @@ def add_commands(commands: Commands, exit_status: str) -> None:
     """Add the command to the command line."""
     command = commands.add_parser(
         "compile",
-        help="save a compiled policy",
+        help="a policy saved as data, for where there is no Oso",
         description=DESCRIPTION,
-        epilog=EXAMPLES + exit_status,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("paths", metavar="PATH", nargs="*", help="the policy (without: the shipped rules)")
@@ -53,7 +59,7 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.output == "-":
         sys.stdout.buffer.write(data + b"\n")
     else:
-        write(Path(chosen.output), data)
+        write(chosen.output, data)
     roots = (root for graphs in policy.table.all() for root in graphs.roots())
     unseen = sum(isinstance(node, Leaf) and not node.explored for node in every(*roots))
     print(f"protect: saved revision {policy.revision}, {len(data)} bytes", file=sys.stderr)
@@ -62,15 +68,37 @@ def run(chosen: argparse.Namespace) -> int:
     return int(bool(unseen))
 
 
-def write(path: Path, data: bytes) -> None:
-    """Put the whole file in place at once: whoever loads it meanwhile finds the old one or the new one."""
-    handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def write(name: str | Path, data: bytes) -> None:
+    """Put the whole file in place at once: whoever loads it meanwhile finds the old one or the new one.
+
+    ``name`` is the path as the user gave it. Raises ConfigError where nothing can be written there.
+    """
+    path = Path(name)
+    if not str(name) or path.is_dir():
+        raise ConfigError(f"`{name}` is a directory; name a file" if str(name) else "the name of the file is empty")
+    if path.exists() and not path.is_file():
+        # /dev/stdout and the like: nothing to replace.
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise _unwritable(name, error) from None
+        return
+    made = None
     try:
+        handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}"[:100] + ".")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        Path(made).chmod(mode)
+        Path(made).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
         Path(made).replace(path)
-    except BaseException:
-        Path(made).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise _unwritable(name, error) from None
+    finally:
+        if made is not None:
+            Path(made).unlink(missing_ok=True)
+
+
+def _unwritable(name: str | Path, error: OSError) -> ConfigError:
+    if not Path(name).parent.is_dir():
+        return ConfigError(f"`{name}` cannot be written: there is no directory `{Path(name).parent}`; make it first")
+    reason = (error.strerror or str(error)).lower()
+    return ConfigError(f"`{name}` cannot be written: {reason}; name another file, or see who may write there")

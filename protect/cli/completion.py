@@ -46,7 +46,9 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         import shtab
     except ImportError:
-        raise ConfigError("completion needs shtab, which is not installed; pip install 'protect[completion]'") from None
+        raise ConfigError(
+            "completion needs shtab, which is not installed; from a checkout: pip install '.[completion]'"
+        ) from None
     from protect.cli import parser
 
     whole = parser()

@@ -33,7 +33,7 @@ def add_commands(commands: Commands, exit_status: str) -> None:
     """Add the command to the command line."""
     command = commands.add_parser(
         "decide",
-        help="decide one query",
+        help="one query to one line of JSON, for scripts",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -48,6 +48,8 @@ def run(chosen: argparse.Namespace) -> int:
 
     paths = list(chosen.paths)
     query = questions.read(chosen, paths)
-    decision = policies.load(paths, policies.protection(chosen)).decide(query)
+    policy = policies.load(paths, policies.protection(chosen))
+    questions.warn(chosen, policy)
+    decision = policy.decide(query)
     print(json.dumps(answer(query, decision)))
     return 0 if decision.allowed else 1

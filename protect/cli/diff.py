@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from protect.cli import policies
+from protect.cli.progress import Progress
+from protect.errors import ConfigError
 
 if TYPE_CHECKING:
     from protect.analysis import Comparison, Difference, Topic
@@ -32,12 +34,17 @@ examples:
       what your working copy changes
   protect diff git:main:rules rules --fail-on wider --format markdown
       for a pull request: fails if anybody may do more than before
+  protect diff git:HEAD:property-protections.conf property-protections.conf
+      a protection file as it was, and as it is
   protect diff /etc/glance/property-protections.conf rules/properties.polar,rules/roles.polar,rules/images.polar
       a protection file against a policy in Polar
   protect diff rules rules,rules/variants/tenant_admin.polar --action download_image
       one action
 
 """
+
+#: How long a comparison may take, in seconds.
+PATIENCE = 300.0
 
 FAIL_ON = ("any", "wider", "narrower", "none")
 FORMATS = ("text", "json", "markdown")
@@ -65,7 +72,16 @@ def add_commands(commands: Commands, exit_status: str) -> None:
     command.add_argument(
         "--all", action="store_true", help="compare all actions, though one policy leaves them to the API"
     )
-    policies.add_options(command)
+    command.add_argument(
+        "--patience",
+        metavar="SECONDS",
+        type=float,
+        default=PATIENCE,
+        help=f"what is not compared after so long cannot be proven (default: {PATIENCE:.0f})",
+    )
+    formats = policies.add_options(command)
+    formats.add_argument("--old-format", metavar="FORMAT", help="the format of OLD, where it is another one than NEW's")
+    formats.add_argument("--new-format", metavar="FORMAT", help="the format of NEW")
     command.set_defaults(run=run)
 
 
@@ -73,9 +89,25 @@ def run(chosen: argparse.Namespace) -> int:
     """Compare, print, and return the exit status."""
     from protect.analysis import compare
 
-    protection = policies.protection(chosen)
-    old, new = (policies.load(policies.split(path), protection) for path in (chosen.old, chosen.new))
-    comparison = compare(old, new, everything=chosen.all, only=_chooser(chosen.action, old, new), name=chosen.property)
+    old, new = (
+        policies.load(policies.split(path), policies.protection(chosen, format))
+        for path, format in ((chosen.old, chosen.old_format), (chosen.new, chosen.new_format))
+    )
+    progress = Progress("questions compared")
+    comparison = compare(
+        old,
+        new,
+        everything=chosen.all,
+        only=_chooser(chosen.action, old, new),
+        name=chosen.property,
+        seconds=chosen.patience,
+        progress=progress,
+    )
+    progress.end()
+    if not comparison.compared:
+        raise ConfigError(
+            "one of the two leaves these actions to the API, so nothing was compared; --all compares them"
+        )
     write = {"text": as_text, "json": as_json, "markdown": as_markdown}[chosen.format]
     print(write(comparison, (chosen.old, old), (chosen.new, new)))
     return int(failed(comparison, chosen.fail_on))
@@ -88,7 +120,11 @@ def failed(comparison: Comparison, fail_on: str) -> bool:
     return bool(comparison.unproven) or any(fail_on in ("any", one.direction) for one in comparison.differences)
 
 
-def _chooser(actions: Sequence[str], old: Policy, new: Policy) -> Any:
+def _chooser(actions: Sequence[str], old: Policy, new: Policy) -> Callable[[Topic], bool] | None:
+    """Return what chooses the topics of these actions. Raises ConfigError for one that nobody knows."""
+    from protect.lint.known import OPERATIONS, misspelt
+    from protect.lint.known import actions as asked
+
     if not actions:
         return None
     known = {
@@ -96,6 +132,12 @@ def _chooser(actions: Sequence[str], old: Policy, new: Policy) -> Any:
         for policy in (old, new)
         for action in (*(of for _, of in policy.table.actions), *policy.table.properties)
     }
+    for action in actions:
+        possible = {*known, *asked(), *OPERATIONS}
+        if action not in possible:
+            near = misspelt(action, possible)
+            hint = f"did you mean `{near}`?" if near else "it would be compared with nothing, and pass"
+            raise ConfigError(f"neither the policies nor the API know an action `{action}`; {hint}")
     # An action that neither mentions is decided like any other of those.
     wanted = {action if action in known else None for action in actions}
     return lambda topic: topic.action in wanted
@@ -122,7 +164,7 @@ class Group:
 
         more = sum(len(one.topic.names or ()) or 1 for one in self.members[1:] if one.topic.kind == "Property")
         actions = self.actions()
-        if len(actions) > SPELLED_OUT:
+        if len(actions) > SPELLED_OUT + 1:
             actions = [*actions[:SPELLED_OUT], f"{len(actions) - SPELLED_OUT} others on"]
         told = self.first.sentence(joined(actions, "or"))
         if self.first.topic.kind == "Property" and more and len(actions) == 1:
@@ -168,6 +210,12 @@ def _summary(comparison: Comparison) -> str:
     return f"{comparison.compared} questions compared: {', '.join(parts)}, {len(comparison.unproven)} not proven"
 
 
+def _same(comparison: Comparison) -> str:
+    if comparison.partial:
+        return "no difference in what was compared"
+    return "no difference: the two policies decide every request alike"
+
+
 _ONLY_PROPERTIES = "one of the two leaves all else to the API: only what they say of properties was compared (--all)"
 
 
@@ -186,7 +234,7 @@ def as_text(comparison: Comparison, old: _Named, new: _Named) -> str:
     if comparison.properties_only:
         lines.append(_ONLY_PROPERTIES)
     if not comparison.differences and not comparison.unproven:
-        lines.append("no difference: the two policies decide every request alike")
+        lines.append(_same(comparison))
     lines.append(_summary(comparison))
     return "\n".join(_visible(line) for line in lines)
 
@@ -205,6 +253,7 @@ def as_json(comparison: Comparison, old: _Named, new: _Named) -> str:
         "new": {"path": new[0], "revision": new[1].revision},
         "compared": comparison.compared,
         "properties_only": comparison.properties_only,
+        "partial": comparison.partial,
         "same": not comparison.differences and not comparison.unproven,
         "differences": [
             {
@@ -234,7 +283,7 @@ def as_markdown(comparison: Comparison, old: _Named, new: _Named) -> str:
     """Return the comparison for a pull request."""
     lines = [f"### Policy: {_escaped(old[0])} → {_escaped(new[0])}", ""]
     if not comparison.differences and not comparison.unproven:
-        lines.append("No difference: the two policies decide every request alike.")
+        lines.append(f"{_same(comparison).capitalize()}.")
         return "\n".join(lines)
     lines += ["| | action | on | example |", "|---|---|---|---|", *_rows(comparison)]
     lines += ["", f"{_summary(comparison)}."]

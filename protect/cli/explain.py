@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from protect.cli import policies, questions
+from protect.showing import visible
 
 if TYPE_CHECKING:
     from protect.values import Explanation, Query
@@ -42,7 +43,7 @@ def add_commands(commands: Commands, exit_status: str) -> None:
     """Add the command to the command line."""
     command = commands.add_parser(
         "explain",
-        help="decide one query and say why",
+        help="why one query is decided as it is, question by question",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -66,6 +67,7 @@ def run(chosen: argparse.Namespace) -> int:
     paths = list(chosen.paths)
     query = questions.read(chosen, paths)
     policy = policies.load(paths, policies.protection(chosen))
+    questions.warn(chosen, policy)
     explanation = explained(policy, query)
     print(as_json(query, explanation) if chosen.format == "json" else as_text(query, explanation))
     return 0 if explanation.decision.allowed else 1
@@ -85,13 +87,24 @@ def explained(policy: Any, query: Query) -> Explanation:
 
 def as_text(query: Query, explanation: Explanation) -> str:
     """Return the explanation for a terminal. What comes from files and arguments cannot drive it."""
-    lines = str(explanation).split("\n")
+    lines = told(explanation)
     if explanation.rule is not None:
-        lines.insert(1, f"  {explanation.rule.head}")
+        lines.insert(1, f"  {visible(explanation.rule.head)}")
     message = _not_given(query) if explanation.decision.error else None
     if message:
-        lines.append(f"  {message}")
-    return "\n".join("".join(one if one.isprintable() else ascii(one)[1:-1] for one in line) for line in lines)
+        lines.append(f"  {visible(message)}")
+    return "\n".join(lines)
+
+
+def told(explanation: Explanation) -> list[str]:
+    """Return the lines of an explanation; text of somebody else's makes none of its own."""
+    decision = explanation.decision
+    lines = [visible(f"{'allowed' if decision.allowed else 'denied'}: {decision.reason}")]
+    lines += [f"  {visible(str(step))}" for step in explanation.steps]
+    for near in explanation.nearest:
+        lines.append(f"  {visible(str(near.rule or 'a rule'))} would allow it if:")
+        lines += [f"    {visible(str(change))}" for change in near.changes]
+    return lines
 
 
 def as_json(query: Query, explanation: Explanation) -> str:

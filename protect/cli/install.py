@@ -31,6 +31,14 @@ the file as it was is kept beside it; every other line stays as it is. Run it ag
 Install protect into the Python environment that Glance runs in first, and restart Glance afterwards.
 """
 
+STATUS = """\
+exit status:
+  0  done, or nothing to do
+  1  `--dry-run` would change something, or the answer was no
+  2  wrong usage, or input that cannot be read or understood
+  3  an error in protect itself
+"""
+
 INSTALL_EXAMPLES = """\
 examples:
   protect install --paste /etc/glance/glance-api-paste.ini --dry-run
@@ -57,7 +65,7 @@ example:
 def add_commands(commands: Commands, exit_status: str) -> None:
     """Add both commands to the command line."""
     install = _command(commands, "install", "put the filter into Glance's pipeline file", INSTALL)
-    install.epilog = INSTALL_EXAMPLES + exit_status
+    install.epilog = INSTALL_EXAMPLES + STATUS
     section = install.add_argument_group("what the section [filter:protect] says")
     section.add_argument(
         "--policy",
@@ -84,7 +92,7 @@ def add_commands(commands: Commands, exit_status: str) -> None:
     )
     install.set_defaults(run=run_install)
     uninstall = _command(commands, "uninstall", "take it out again", UNINSTALL)
-    uninstall.epilog = UNINSTALL_EXAMPLES + exit_status
+    uninstall.epilog = UNINSTALL_EXAMPLES + STATUS
     uninstall.set_defaults(run=run_uninstall)
 
 

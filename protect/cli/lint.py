@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from protect.cli.compile import write
 from protect.errors import ConfigError
 from protect.lint import baseline, catalogue, compiled, reports, targets
 from protect.lint.catalogue import Check, Form
@@ -18,6 +19,7 @@ from protect.lint.findings import Report, Severity
 from protect.lint.reports import Style
 from protect.lint.run import Options, lint, secret_words
 from protect.protections.sections import Format
+from protect.showing import visible
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -67,7 +69,7 @@ def add_commands(commands: Commands, exit_status: str) -> None:
     """Add the command to the command line."""
     command = commands.add_parser(
         "lint",
-        help="check policy files",
+        help="find mistakes in policy files, and what grants more than it looks",
         description=DESCRIPTION,
         epilog=EXAMPLES + STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -147,7 +149,9 @@ def _targets(chosen: argparse.Namespace) -> list[targets.Target]:
             raise ConfigError(f"`{name}` is not a kind of file that is known here; accepted: .polar, .conf, .yaml")
         # In the place of the file itself, where that is given too.
         found = [one for one in found if one.text.file != name]
-        found.append(targets.target(name, sys.stdin.buffer.read(targets.MOST_BYTES + 1), form))
+        # An empty file is a file: an editor's new one.
+        data = sys.stdin.buffer.read(targets.MOST_BYTES + 1) if sys.stdin is not None else b""
+        found.append(targets.target(name, data, form))
     return found
 
 
@@ -174,11 +178,11 @@ def _split(values: Iterable[str]) -> list[str]:
 def _reported(chosen: argparse.Namespace, files: Sequence[targets.Target], report: Report) -> int:
     if chosen.update_baseline:
         text = baseline.written(report.findings)
-        Path(chosen.baseline).write_text(text, encoding="utf-8")
-        print(f"{chosen.baseline}: {_count(len(report.findings), 'finding')} accepted", file=sys.stderr)
+        write(chosen.baseline, text.encode())
+        print(f"{visible(chosen.baseline)}: {_count(len(report.findings), 'finding')} accepted", file=sys.stderr)
         return 0
     for note in report.notes:
-        print(f"protect: {note}", file=sys.stderr)
+        print(f"protect: {visible(note)}", file=sys.stderr)
     if chosen.statistics:
         _print(reports.statistics(report))
     else:
@@ -197,7 +201,7 @@ def _reported(chosen: argparse.Namespace, files: Sequence[targets.Target], repor
         )
     if not chosen.quiet:
         print(summary(report), file=sys.stderr)
-    return _status(report, chosen.fail_level)
+    return 2 if any(one.unread for one in files) else _status(report, chosen.fail_level)
 
 
 def _status(report: Report, level: str) -> int:
@@ -207,15 +211,7 @@ def _status(report: Report, level: str) -> int:
 
 
 def _print(text: str) -> None:
-    # Names of files may be no UTF-8, and a terminal may not show everything.
-    sys.stdout.flush()
-    encoding = sys.stdout.encoding or "utf-8"
-    said = text.encode(encoding, "backslashreplace")
-    if hasattr(sys.stdout, "buffer"):
-        sys.stdout.buffer.write(said)
-        sys.stdout.buffer.flush()
-    else:
-        sys.stdout.write(said.decode(encoding))
+    print(text, end="")
 
 
 def _colored(wanted: str) -> bool:
@@ -229,7 +225,7 @@ def _fix(chosen: argparse.Namespace, files: Sequence[targets.Target], options: O
 
     fixed, notes = fixing.fixes(files, report, options.cache, options.beside)
     for note in notes:
-        print(f"protect: {note}", file=sys.stderr)
+        print(f"protect: {visible(note)}", file=sys.stderr)
     if chosen.diff:
         for one in fixed:
             _print(one.difference())
@@ -275,7 +271,7 @@ def page(check: Check) -> str:
 
     def indented(text: str) -> str:
         # What cannot be seen is the point of some examples.
-        return "".join(f"    {reports.visible(line)}".rstrip() + "\n" for line in text.splitlines())
+        return "".join(f"    {visible(line)}".rstrip() + "\n" for line in text.splitlines())
 
     mode = f", with mode {check.mode:04o}" if check.mode != 0o644 else ""
     wrapped = {name: _wrapped(getattr(check, name)) for name in ("why", "how")}

@@ -40,7 +40,7 @@ def run(chosen: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] not in ("pygls", "lsprotocol"):
             raise
         raise ConfigError(
-            "the language server needs pygls, which is not installed; pip install 'protect[lsp]'"
+            "the language server needs pygls, which is not installed; from a checkout: pip install '.[lsp]'"
         ) from None
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     serve()

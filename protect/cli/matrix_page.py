@@ -5,8 +5,11 @@ Whatever comes from a policy is text of somebody else's, and is escaped wherever
 
 from __future__ import annotations
 
-from html import escape
+import html
 from typing import TYPE_CHECKING
+
+from protect.cli.explain import told
+from protect.showing import visible
 
 if TYPE_CHECKING:
     from protect.analysis.matrix import Cell, Column, Matrix
@@ -106,6 +109,11 @@ it wants to do. <em>yes</em> and <em>no</em> hold for all such requests; each le
 """
 
 
+def escape(said: str) -> str:
+    """Return text of somebody else's for the page: it is no markup, and hides nothing."""
+    return html.escape(visible(said))
+
+
 class _Reasons:
     """The explanations that cells lead to. Cells with the same one share it."""
 
@@ -130,12 +138,12 @@ class _Reasons:
     def _why(self, column: Column, cell: Cell) -> str:
         assert cell.query is not None
         if column.topic.attribute:
-            return self._policy.forbidden(cell.query).reason
-        return str(self._policy.explain(cell.query))
+            return visible(self._policy.forbidden(cell.query).reason)
+        return "\n".join(told(self._policy.explain(cell.query)))
 
     def sections(self) -> str:
         """Return all explanations."""
         return "\n".join(
-            f'<section class="why" id="why-{number}"><h3>{escape(head)}</h3><pre>{escape(text)}</pre></section>'
+            f'<section class="why" id="why-{number}"><h3>{escape(head)}</h3><pre>{html.escape(text)}</pre></section>'
             for (head, text), number in self._numbers.items()
         )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
+from protect.cli.streams import standard_input
 from protect.errors import ConfigError
+from protect.showing import visible
 
 if TYPE_CHECKING:
+    from protect.policy import Policy
     from protect.values import Query
 
 WORDS = """\
@@ -29,6 +32,20 @@ _LISTS = ("roles", "service_roles", "tags")
 _NUMBERS = ("size", "min_disk", "min_ram")
 _FLAGS = ("protected", "os_hidden", "admin_project", "authenticated")
 _RENAMED = {"hidden": "os_hidden"}
+
+#: What a resource can have, of those that have nothing else.
+_OWN: Mapping[str, tuple[str, ...]] = {
+    "property": ("value",),
+    "member": ("status",),
+    "location": ("url", "metadata"),
+}
+_SUBJECT = ("id", "tenant", "domain", "roles", "service_roles", "admin_project", "authenticated")
+_OTHERS: Mapping[str, tuple[str, ...]] = {
+    "task": ("type", "owner", "status", "input"),
+    "store": (),
+    "metadef": ("type", "namespace", "owner", "visibility"),
+}
+_TYPES = ("image", *_OWN, *_OTHERS)
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -52,12 +69,20 @@ def read(chosen: argparse.Namespace, paths: list[str]) -> Query:
         paths.remove("-")
         if chosen.subject or chosen.action or chosen.resource or chosen.context:
             raise ConfigError("`-` reads the whole query from standard input; leave the other flags out")
-        return query(parse_object(sys.stdin.buffer.read()), NO_ENTITIES)
+        return query(parse_object(standard_input("give an AuthZEN evaluation there")), NO_ENTITIES)
     missing = [flag for flag in ("subject", "action", "resource") if not getattr(chosen, flag)]
     if missing:
         wanted = ", ".join(f"--{flag}" for flag in missing)
         raise ConfigError(f"the query lacks {wanted}; or give `-` and an AuthZEN evaluation on standard input")
-    return query(document(chosen.subject, chosen.action, chosen.resource, chosen.context), NO_ENTITIES)
+    written = document(chosen.subject, chosen.action, chosen.resource, chosen.context)
+    if "id" in written["subject"]:
+        return query(written, NO_ENTITIES)
+    # On the wire a subject has an id; whoever types none means one without.
+    from protect.authzen.subjects import GivenSubject
+
+    asked = query({**written, "subject": {**written["subject"], "id": "nobody"}}, NO_ENTITIES)
+    cast("GivenSubject", asked.subject).id = None  # type: ignore[assignment]
+    return asked
 
 
 def document(subject: Iterable[str], action: str, resource: Iterable[str], context: Iterable[str]) -> dict[str, Any]:
@@ -68,18 +93,97 @@ def document(subject: Iterable[str], action: str, resource: Iterable[str], conte
     kind, _, id_ = named.partition(":")
     if not kind or "=" in kind:
         raise ConfigError(f"`{named}` is no resource; write its type and id first, such as image:ID")
+    if not id_:
+        raise ConfigError(f"`{named}` has no id; write its type and id, such as {kind}:ID")
     about: dict[str, Any] = {}
     for key, value in _pairs([*more, *rest], "--resource"):
         if key.startswith("image."):
             about.setdefault("image", {})[key.removeprefix("image.")] = value
         else:
+            _check_own(kind, key, value)
             about[key] = value
+    named_id = {"id": _text("id", who.pop("id"))} if "id" in who else {}
     return {
-        "subject": {"type": "user", "id": str(who.pop("id", "")), "properties": who},
+        "subject": {"type": "user", **named_id, "properties": who},
         "action": {"name": action},
         "resource": {"type": kind, "id": id_, "properties": _completed(kind, about)},
         "context": dict(_pairs(context, "--context")),
     }
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"the `{key}` of --subject is text that is not empty; leave it out for a subject without one")
+    return value
+
+
+def _check_own(kind: str, key: str, value: Any) -> None:
+    """Raise ConfigError for what such a resource cannot have: left unread, it would seem to have been decided on."""
+    own = _OWN.get(kind)
+    # A member's tenant is its id; null says that nobody knows it.
+    untold = kind == "member" and key == "tenant" and value is None
+    if own is None or key in own or key == "image" or untold:
+        return
+    from protect.glance.attributes import CORE
+    from protect.lint.known import misspelt
+
+    near = f"image.{key}" if key in CORE | {"members"} else misspelt(key, own)
+    meant = f"did you mean `{near}`? " if near else ""
+    accepted = ", ".join(f"`{one}`" for one in own)
+    raise ConfigError(
+        f"a {kind} has no `{key}`; {meant}accepted: {accepted}, and of its image `image.owner`, `image.visibility`, …"
+    )
+
+
+def warn(chosen: argparse.Namespace, policy: Policy) -> None:
+    """Say on standard error what in the flags is probably misspelt: as it stands it is a claim or a property."""
+    for note in notes(chosen, policy):
+        print(f"protect: note: {visible(note)}", file=sys.stderr)
+
+
+def notes(chosen: argparse.Namespace, policy: Policy) -> Iterator[str]:
+    """Yield what is probably misspelt, in words. Of a document on standard input nothing is said."""
+    if not chosen.action:
+        return
+    from protect.glance.attributes import CORE
+    from protect.lint.known import PROPERTIES, misspelt
+
+    asked = document(chosen.subject, chosen.action, chosen.resource, chosen.context)
+    resource = asked["resource"]
+    kind, about = resource["type"], resource["properties"]
+    yield from _action_notes(kind, chosen.action, policy)
+    if kind not in _TYPES:
+        near = misspelt(kind, _TYPES)
+        meant = f"did you mean `{near}`?" if near else f"known are {', '.join(_TYPES)}"
+        yield f"`{kind}` is no type of an image API: only rules about any resource decide; {meant}"
+    image = about if kind == "image" else about.get("image")
+    facts: list[tuple[str, Collection[str], Collection[str]]] = [
+        ("a claim of the subject", asked["subject"]["properties"], _SUBJECT)
+    ]
+    if isinstance(image, dict):
+        facts.append(("a property of the image", image, {*CORE, "members"} - {"self", "file", "schema"}))
+    if kind in _OTHERS:
+        facts.append((f"an attribute of the {kind}", about, _OTHERS[kind]))
+    for taken_for, keys, known in facts:
+        for key in keys:
+            near = misspelt(key, known) if key not in known and key not in PROPERTIES else None
+            if near:
+                yield f"`{key}` is taken for {taken_for}; did you mean `{near}`?"
+
+
+def _action_notes(kind: str, action: str, policy: Policy) -> Iterator[str]:
+    from protect.lint.known import OPERATIONS, actions, misspelt
+
+    table = policy.table
+    of_properties = kind == "property"
+    known = {*OPERATIONS, *table.properties} if of_properties else {*actions(), *(one for _, one in table.actions)}
+    if action in known:
+        return
+    near = misspelt(action, known)
+    meant = f"; did you mean `{near}`?" if near else ""
+    if of_properties and not near:
+        meant = f"; on a property it is one of {', '.join(OPERATIONS)}"
+    yield f"neither the policy nor the API knows the action `{action}`{meant}"
 
 
 def _completed(kind: str, about: dict[str, Any]) -> Mapping[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protect.cli import policies
+from protect.cli.progress import Progress
 from protect.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -62,21 +62,25 @@ examples:
 
 """
 
+STATUS = """\
+exit status:
+  0  all passed
+  1  failures, something that cannot be proven, or less than --fail-under
+  2  wrong usage, input that cannot be read or understood, or nothing tested (see --no-fail-on-empty)
+  3  an error in protect itself
+"""
+
 FORMATS = ("text", "json", "junit", "tap")
 SUFFIXES = ("_test.yaml", "_test.yml")
-
-#: After how many seconds progress is shown, and how often.
-PATIENCE = 2.0
-EVERY = 0.5
 
 
 def add_commands(commands: Commands, exit_status: str) -> None:
     """Add the command to the command line."""
     command = commands.add_parser(
         "test",
-        help="run the tests of a policy",
+        help="your own expectations of a policy, and proofs over all requests",
         description=DESCRIPTION,
-        epilog=EXAMPLES + exit_status + "     (also where nothing was tested: see --no-fail-on-empty)\n",
+        epilog=EXAMPLES + STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("paths", metavar="PATH", nargs="+", help="a test file, or a directory of them")
@@ -166,6 +170,10 @@ def _files(paths: Iterable[str]) -> Iterator[str]:
         if not found.exists():
             raise ConfigError(f"`{path}` does not exist; name a test file, or a directory of them")
         members = [found]
+        if not found.is_dir() and not found.is_file():
+            raise ConfigError(f"`{path}` is neither a file nor a directory; name one of those")
+        if found.suffix in (".polar", ".conf"):
+            raise ConfigError(f"`{path}` is a policy; name its tests, `*{SUFFIXES[0]}`, or the directory that has them")
         if found.is_dir():
             members = sorted(one for suffix in SUFFIXES for one in found.rglob(f"*{suffix}") if one.is_file())
         for member in members:
@@ -214,38 +222,11 @@ def _scores(all_ran: Sequence[Ran], number: int | None) -> list[Score]:
     from protect.testing.scoring import score
 
     with_policies = {id(ran.tested): ran.tested for ran in all_ran}.values()
-    progress = _Progress(time.monotonic)
+    progress = Progress("changes tried")
     try:
         return [score(tested, all_ran, number, progress) for tested in with_policies]
     finally:
         progress.end()
-
-
-class _Progress:
-    """One line on standard error that says how far it is, once it takes longer than one likes to wait."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._began = self._said = clock()
-        self._shown = False
-
-    def __call__(self, done: int, total: int) -> None:
-        now = self._clock()
-        if now - self._began < PATIENCE or now - self._said < (EVERY if sys.stderr.isatty() else 10 * EVERY):
-            return
-        self._said = now
-        left = (now - self._began) / done * (total - done) if done else 0.0
-        line = f"changes tried: {done} of {total}, about {left:.0f} s to go"
-        print(
-            f"\r{line:<60}" if sys.stderr.isatty() else line, end="" if sys.stderr.isatty() else "\n", file=sys.stderr
-        )
-        sys.stderr.flush()
-        self._shown = True
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self._shown and sys.stderr.isatty():
-            print(file=sys.stderr)
 
 
 def _print(

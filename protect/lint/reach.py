@@ -175,6 +175,9 @@ def exact(files: PolarFiles, policy: Policy, compile_again: Callable[[Mapping[st
             continue
         explained += 1
         shadow = _shadow(files, policy, rule, compile_again) if explained <= MOST_EXPLAINED else None
+        if shadow is not None and policy.explain(shadow).rule == reference:
+            # It decides after all: no rule is its own shadow.
+            continue
         yield _dead(files, policy, rule, shadow, known=explained <= MOST_EXPLAINED)
 
 

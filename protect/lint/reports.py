@@ -13,6 +13,7 @@ from typing import Any, Final
 from protect.lint.catalogue import checks
 from protect.lint.findings import Finding, Report, Severity, Span
 from protect.lint.texts import Text
+from protect.showing import visible
 
 
 class Style(StrEnum):
@@ -72,16 +73,6 @@ def rendered(
 def place(span: Span) -> str:
     """Say where: `file:line:column`, or the file alone."""
     return f"{visible(span.file)}:{span.line}:{span.column}" if span.line else visible(span.file)
-
-
-def visible(said: str) -> str:
-    """Return text with nothing in it that a terminal obeys or that a reader does not see."""
-    return "".join(one if one.isprintable() else _escaped(one) for one in said)
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def text(report: Report, texts: Mapping[str, Text], *, color: bool = False, secrets: Sequence[str] = ()) -> str:
@@ -318,7 +309,7 @@ def github(report: Report) -> str:
 
 
 def _command(said: str, more: str = "") -> str:
-    said = "".join(one if one.isprintable() or one in "\r\n" else _escaped(one) for one in said)
+    said = "".join(one if one in "\r\n" else visible(one) for one in said)
     for character in f"%\r\n{more}":
         said = said.replace(character, f"%{ord(character):02X}")
     return said
@@ -382,4 +373,4 @@ def _attribute(said: str) -> str:
 
 def _xml(said: str) -> str:
     # XML has no way to write most control characters, and readers obey some of the others.
-    return "".join(one if one.isprintable() or one == "\n" else _escaped(one) for one in said)
+    return "".join(one if one == "\n" else visible(one) for one in said)

@@ -63,7 +63,13 @@ def lint(targets: Sequence[Target], options: Options) -> Report:
             note = f"oso is not installed: {len(wanted)} exact checks were not run"
             notes += [note] if note not in notes else []
     found += _others(targets, options, notes)
+    unread = {target.text.file for target in targets if target.unread is not None}
+    found = [one for one in found if one.span.file not in unread]
     for target in targets:
+        if target.unread is not None:
+            line, message = target.unread
+            found.append(surroundings.UNREADABLE.at(target.text.line(line), message, "save it as UTF-8"))
+            continue
         found += surroundings.secret_findings(target.text)
         if target.path is not None:
             found += surroundings.permissions(target.path, target.text.file)
@@ -72,6 +78,8 @@ def lint(targets: Sequence[Target], options: Options) -> Report:
 
 def _others(targets: Sequence[Target], options: Options, notes: list[str]) -> Iterator[Finding]:
     for target in targets:
+        if target.unread is not None:
+            continue
         if target.form is Form.OSLO:
             yield from oslo.findings(target.text)
         elif target.form is Form.PROTECTION:
@@ -150,6 +158,8 @@ def _report(
     comments: list[suppressions.Suppression] = []
     problems: list[Finding] = []
     for target in targets:
+        if target.unread is not None:
+            continue
         read, wrong = suppressions.read(target.text, target.form)
         comments += read
         problems += wrong

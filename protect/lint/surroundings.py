@@ -91,6 +91,17 @@ MALFORMED = Check(
     'Write `# protect: ignore[PL018] reason="why" until=2030-12-31` on the line or above it; `ignore-file[…]` is for '
     "the whole file.",
 )
+UNREADABLE = Check(
+    "PE509",
+    "unreadable-text",
+    Severity.ERROR,
+    Form.POLAR,
+    "the file is not UTF-8 text",
+    "No service loads it. Nothing else is said of it, and the exit status is 2 whatever --fail-level says.",
+    "# Zugriff f\udcfcr alle Mitglieder\n" + _GOOD,
+    "# Zugriff für alle Mitglieder\n" + _GOOD,
+    "Save it as UTF-8.",
+)
 
 _SECRETS: Final = tuple(
     (re.compile(pattern), what)

@@ -24,11 +24,15 @@ MOST_BYTES: Final = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One file to check. ``path`` is None for standard input."""
+    """One file to check. ``path`` is None for standard input.
+
+    ``unread`` says, for a file that is not UTF-8, in which line and why; its text then has a mark where others were.
+    """
 
     text: Text
     form: Form
     path: Path | None = None
+    unread: tuple[int, str] | None = None
 
 
 def form_of(name: str) -> Form | None:
@@ -54,6 +58,8 @@ def found(paths: Iterable[str]) -> list[Path]:
             files += inside
         elif not path.exists():
             raise ConfigError(f"`{name}` does not exist")
+        elif not path.is_file():
+            raise ConfigError(f"`{name}` is neither a file nor a directory; name one of those")
         elif form_of(name) is None:
             raise ConfigError(f"`{name}` is not a kind of file that is known here; accepted: .polar, .conf, .yaml")
         else:
@@ -67,11 +73,14 @@ def _below(folder: Path) -> Iterator[Path]:
         for name in names:
             protection = name.startswith("property-protections") and name.endswith(".conf")
             if name.endswith(".polar") or protection or name in _RULE_FILES:
-                yield Path(here) / name
+                found = Path(here) / name
+                if found.exists() and not found.is_file() and not found.is_dir():
+                    raise ConfigError(f"`{found}` is neither a file nor a directory; take it away")
+                yield found
 
 
 def read(path: Path) -> Target:
-    """Read one file. Raises ConfigError where it cannot be read, is too large or is not UTF-8."""
+    """Read one file. Raises ConfigError where it cannot be read or is too large."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -89,7 +98,8 @@ def target(name: str, data: bytes, form: Form, path: Path | None = None) -> Targ
         return Target(Text(name, data.decode("utf-8")), form, path)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise ConfigError(f"`{name}` is not UTF-8 text (line {line}); save it as UTF-8") from None
+        unread = line, f"not UTF-8 text: the byte 0x{data[error.start]:02x}"
+        return Target(Text(name, data.decode("utf-8", "replace")), form, path, unread)
 
 
 def policies(targets: Sequence[Target], beside: Sequence[str] = ()) -> list[PolarFiles]:
@@ -116,11 +126,11 @@ def _completed(folder: Path, members: Sequence[Target]) -> Iterator[PolarFiles]:
         yield alone
         return
     known = {one.path for one in members}
-    with_others = parsed(texts, _texts(path for path in sorted(folder.glob("*.polar")) if path not in known))
+    with_others = parsed(texts, _texts(path for path in _files_in(folder) if path not in known))
     if _stands(with_others):
         yield with_others
         return
-    above = _texts(sorted(folder.resolve().parent.glob("*.polar")))
+    above = _texts(_files_in(folder.resolve().parent))
     if above:
         each = [parsed([text], above) for text in texts]
         if all(map(_stands, each)):
@@ -142,7 +152,15 @@ def _stands(files: PolarFiles) -> bool:
 
 
 def _texts(paths: Iterable[Path]) -> list[Text]:
-    return [read(path).text for path in paths]
+    found = [read(path) for path in paths]
+    for one in found:
+        if one.unread is not None:
+            raise ConfigError(f"`{one.text.file}` is {one.unread[1]} (line {one.unread[0]}); save it as UTF-8")
+    return [one.text for one in found]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.polar") if path.is_file())
 
 
 def _polar_files(names: Iterable[str]) -> list[Path]:
@@ -151,5 +169,5 @@ def _polar_files(names: Iterable[str]) -> list[Path]:
         path = Path(name)
         if not path.exists():
             raise ConfigError(f"`{name}` does not exist")
-        files += sorted(path.glob("*.polar")) if path.is_dir() else [path]
+        files += _files_in(path) if path.is_dir() else [path]
     return files

@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from protect.analysis.sentences import details
+from protect.showing import visible
 from protect.testing.coverage import Coverage
 from protect.testing.running import Check, Outcome, Ran, Result, is_failure
 from protect.testing.scoring import Score, Survivor
@@ -200,12 +201,12 @@ def _tap(number: int, ran: Ran, result: Result) -> Iterator[str]:
     yield f"{word} {number} - {_tap_text(test.name)}{skipped}"
     if result.outcome in (Outcome.FAILED, Outcome.UNPROVEN):
         yield "  ---"
-        yield f"  at: {json.dumps(f'{test.file}:{test.line}', ensure_ascii=False)}"
+        yield f"  at: {json.dumps(f'{visible(test.file)}:{test.line}', ensure_ascii=False)}"
         yield f"  outcome: {json.dumps(str(result.outcome))}"
         yield "  message: |"
-        yield from (f"    {_xml(line)}".rstrip() for line in failure(ran, result))
+        yield from (f"    {visible(line)}".rstrip() for line in failure(ran, result))
         yield "  ..."
 
 
 def _tap_text(text: str) -> str:
-    return " ".join(text.split()).replace("\\", "\\\\").replace("#", "\\#")
+    return visible(" ".join(text.split())).replace("\\", "\\\\").replace("#", "\\#")

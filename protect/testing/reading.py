@@ -297,9 +297,16 @@ class _Reader:
 
     def _operation(self, cell: Cell, row: Row) -> Answer | None:
         letter = cell.head.lower()
-        answers = {letter: Answer.ALLOW, "-": Answer.DENY, "~": Answer.DISCARD, "!": Answer.ERROR, ".": None}
+        answers = {
+            letter: Answer.ALLOW,
+            letter.upper(): Answer.ALLOW,
+            "-": Answer.DENY,
+            "~": Answer.DISCARD,
+            "!": Answer.ERROR,
+            ".": None,
+        }
         if cell.text not in answers:
-            help = f"`{letter}` allow, `-` deny, `~` dropped without a word, `!` error, `.` not asked"
+            help = f"`{letter.upper()}` allow, `-` deny, `~` dropped without a word, `!` error, `.` not asked"
             self._mistakes.add(row.line, cell.column, f"`{cell.text}` in column {cell.head} is no answer", help)
         return answers.get(cell.text)
 

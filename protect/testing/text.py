@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from protect.analysis.sentences import details
+from protect.showing import visible
 from protect.testing.coverage import Coverage
 from protect.testing.proofs import Example
 from protect.testing.running import Check, Outcome, Ran, Result, is_failure
@@ -27,12 +28,7 @@ def lines(all_ran: Sequence[Ran], *, verbose: bool = False) -> Iterator[str]:
     for ran in all_ran:
         for result in ran.results:
             if verbose or result.outcome is not Outcome.PASSED:
-                yield from map(printable, _result(ran, result))
-
-
-def printable(line: str) -> str:
-    """Return a line with nothing in it that a terminal obeys."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+                yield from map(visible, _result(ran, result))
 
 
 _WORD = {
@@ -230,7 +226,7 @@ def coverage_lines(found: Coverage) -> Iterator[str]:
     total = len(found.covered) + len(found.uncovered)
     yield f"coverage: {found.percent:.1f} % ({len(found.covered)} of {total} rules decide some test)"
     for rule in found.uncovered[:LISTED]:
-        yield printable(f"    no test is decided by {_named(rule)}")
+        yield visible(f"    no test is decided by {_named(rule)}")
     if len(found.uncovered) > LISTED:
         yield f"    and {len(found.uncovered) - LISTED} more"
     for rule in found.idle:
@@ -246,7 +242,7 @@ def score_lines(found: Score) -> Iterator[str]:
         f"{found.equal} of them change no decision, {found.broken} do not load"
     )
     for survivor in found.survivors[:LISTED]:
-        yield from (printable(f"    {line}") for line in survivor_lines(survivor))
+        yield from (visible(f"    {line}") for line in survivor_lines(survivor))
     if len(found.survivors) > LISTED:
         yield f"    and {len(found.survivors) - LISTED} more"
 
