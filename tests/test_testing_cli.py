@@ -173,3 +173,50 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     told = capsys.readouterr().out
     assert "only_when: subject.has_role" in told and "exit status" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        pytest.param("p.polar", "is a policy; name its tests, `*_test.yaml`", id="rules"),
+        pytest.param("property-protections.conf", "is a policy", id="a protection file"),
+        pytest.param("p_test.yaml", "", id="its tests"),
+    ],
+)
+def test_a_policy_is_not_its_tests(folder: Path, capsys: pytest.CaptureFixture[str], name: str, said: str) -> None:
+    write(folder, GOOD)
+    (folder / "property-protections.conf").touch()
+    assert main(["test", str(folder / name)]) == (2 if said else 0)
+    assert said in capsys.readouterr().err
+
+
+TABLE = """\
+  - name: letters
+    images: own
+    properties: |
+      subject  property  C  R  U  D
+      alice    note      {}  -  -
+"""
+
+
+@pytest.mark.parametrize(
+    ("letters", "status"),
+    [
+        pytest.param("-  R", 0, id="as the column is called"),
+        pytest.param("-  r", 0, id="small"),
+        pytest.param("-  -", 1, id="denied"),
+        pytest.param("-  U", 2, id="of another column"),
+    ],
+)
+def test_letters_of_a_table_of_properties(folder: Path, letters: str, status: int) -> None:
+    (folder / "p.polar").write_text(POLICY + 'allow(_s: Subject, "read", _p: Property);\n', encoding="utf-8")
+    assert main(["test", write(folder, TABLE.format(letters))]) == status
+
+
+@pytest.mark.parametrize("style", ["text", "tap"])
+def test_what_a_file_says_drives_no_terminal(folder: Path, capsys: pytest.CaptureFixture[str], style: str) -> None:
+    hostile = '  - {name: "a\\e[31m\\u202e", subjects: bob, actions: get_image, resources: own, expect: allow}\n'
+    assert main(["test", write(folder, hostile), "--format", style]) == 1
+    out = capsys.readouterr().out
+    assert not set("\x1b\u202e") & set(out)
+    assert "x1b[31m" in out

@@ -11,10 +11,12 @@ import re
 import warnings
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
+from itertools import accumulate
+from operator import xor
 from typing import Any
 
 # The ranges of `\w` and the like as Python's engine has them; computing them twice could make two answers.
@@ -31,6 +33,7 @@ MOST_REMEMBERED = 50_000
 _SURROGATES = (0xD800, 0xDFFF)
 #: What a reader likes to see in a name, best first.
 _LIKED = "xabcdefghijklmnopqrstuvwyz_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-.:/@ "
+_LIKED_FIRST = tuple(dict.fromkeys((*map(ord, _LIKED), *range(128))))
 
 _NEWLINE = 10
 _ANY: Ranges = ((0, LAST),)
@@ -316,6 +319,54 @@ def _without(ranges: Iterable[tuple[int, int]]) -> Ranges:
     return tuple(left)
 
 
+#: How many characters of a pattern's beginning are looked at.
+_LONGEST_LEAD = 48
+
+
+def lead(made: Machine) -> tuple[Ranges, ...]:
+    """Return how every text begins that the pattern is found in: for each place the characters that can stand there.
+
+    Empty for a pattern that is found in the middle of a text as well.
+    """
+    fruitful = _fruitful(made)
+    states = made.closed((0,), start=True)
+    found: list[Ranges] = []
+    if FOUND in made.closed((0,), start=True, end=True):
+        return ()
+    while len(found) < _LONGEST_LEAD:
+        edges = [edge for state in states for edge in made.edges[state] if edge[1] in fruitful]
+        found.append(_tidy(one for ranges, _ in edges for one in ranges))
+        states = made.closed({target for _, target in edges})
+        if FOUND in made.closed(states, end=True):
+            break
+    return tuple(found)
+
+
+def _fruitful(made: Machine) -> set[int]:
+    """Return the states from which the pattern can still be found, once a character has been read."""
+    before: dict[int, list[int]] = {}
+    for state, edges in enumerate(made.edges):
+        for ranges, target in edges:
+            if ranges:
+                before.setdefault(target, []).append(state)
+    for state, moves in enumerate(made.free):
+        for condition, target in moves:
+            if condition != "start":
+                before.setdefault(target, []).append(state)
+    reached, waiting = {FOUND}, [FOUND]
+    while waiting:
+        for state in before.get(waiting.pop(), ()):
+            if state not in reached:
+                reached.add(state)
+                waiting.append(state)
+    return reached
+
+
+def overlap(one: Ranges, other: Ranges) -> bool:
+    """Whether two sets of characters have one in common."""
+    return one == other or any(low <= top and bottom <= high for low, high in one for bottom, top in other)
+
+
 _Sets = tuple[frozenset[int], ...]
 
 
@@ -405,32 +456,43 @@ class _Trie:
 
 def _letters(machines: Sequence[Machine], apart: Iterable[str]) -> list[int]:
     """Return one character for each kind that the automata tell apart, and those of ``apart``; liked ones first."""
-    told = sorted({ranges for made in machines for ranges in made.ranges()})
-    starts = [[low for low, _ in ranges] for ranges in told]
     special = {ord(letter) for letter in apart}
-    chosen: dict[object, int] = {}
-    for code in _candidates(told):
-        if _SURROGATES[0] <= code <= _SURROGATES[1]:
-            continue
-        signature: object = tuple(_within(code, lows, ranges) for lows, ranges in zip(starts, told, strict=True))
-        if code in special:
-            signature = ("itself", code)
-        chosen.setdefault(signature, code)
-    return [*dict.fromkeys(chosen.values()), *(special - set(chosen.values()))]
+    chosen: dict[int, int] = {}
+    bounds, kinds = _kinds(machines)
+    for code in _LIKED_FIRST:
+        if code not in special:
+            chosen.setdefault(kinds[bisect_right(bounds, code) - 1], code)
+    for index, kind in enumerate(kinds):
+        if kind not in chosen:
+            # Where the texts that are taken use up the first characters of a kind, its next ones are still free.
+            last = bounds[index + 1] - 1 if index + 1 < len(bounds) else LAST
+            code = _free(bounds[index], last, special)
+            if code is not None:
+                chosen[kind] = code
+    return [*chosen.values(), *sorted(special)]
 
 
-def _within(code: int, lows: Sequence[int], ranges: Ranges) -> bool:
-    place = bisect_right(lows, code) - 1
-    return place >= 0 and code <= ranges[place][1]
-
-
-def _candidates(told: Iterable[Ranges]) -> Iterator[int]:
-    yield from map(ord, _LIKED)
-    yield from range(128)
-    bounds = {0, LAST + 1, _SURROGATES[1] + 1}
-    for ranges in told:
+def _kinds(machines: Iterable[Machine]) -> tuple[list[int], list[int]]:
+    """Return where each run of characters begins that no automaton tells apart, and the kind of each run."""
+    told = {ranges for made in machines for ranges in made.ranges()}
+    turns: dict[int, int] = {0: 0}
+    for bit, ranges in enumerate(told):
         for low, high in ranges:
-            bounds.update((low, high + 1))
-    # Where the texts that are taken use up a whole kind of character, its next ones are still free.
-    yield from sorted(bound for bound in bounds if bound <= LAST)
-    yield from sorted(bound + 1 for bound in bounds if bound < LAST)
+            turns[low] = turns.get(low, 0) ^ 1 << bit
+            turns[high + 1] = turns.get(high + 1, 0) ^ 1 << bit
+    bounds = sorted(bound for bound in turns if bound <= LAST)
+    kinds = list(accumulate((turns[bound] for bound in bounds), xor))
+    return bounds, kinds
+
+
+def _free(low: int, high: int, taken: set[int]) -> int | None:
+    """Return the first character of a run that is not taken."""
+    code = low
+    while code <= high:
+        if _SURROGATES[0] <= code <= _SURROGATES[1]:
+            code = _SURROGATES[1] + 1
+        elif code in taken:
+            code += 1
+        else:
+            return code
+    return None

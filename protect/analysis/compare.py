@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,7 +12,17 @@ from protect.analysis.outcomes import Outcome, Outcomes
 from protect.analysis.realism import assumptions, dressed, oddities, reductions, simpler
 from protect.analysis.sentences import thing, where, who
 from protect.analysis.topics import Topic, topics
-from protect.analysis.walking import MOST_PLACES, Ends, Search, Steps, Witness, outcome_of
+from protect.analysis.walking import (
+    MOST_PLACES,
+    OUT_OF_TIME,
+    Below,
+    Bounds,
+    Ends,
+    Search,
+    Steps,
+    Witness,
+    outcome_of,
+)
 from protect.analysis.worlds import satisfy
 from protect.policy.policy import Policy
 from protect.policy.vocabulary import NAME
@@ -72,13 +83,15 @@ _NOW = {
 class Comparison:
     """``unproven`` are the topics about which no more can be said, each with the reason.
 
-    ``properties_only``: one of the two leaves all else to the API, so only properties were compared.
+    ``properties_only``: one of the two leaves all else to the API, so only properties were compared. ``partial``: for
+    that or another reason, not everything was.
     """
 
     differences: list[Difference] = field(default_factory=list)
     unproven: list[tuple[Topic, str]] = field(default_factory=list)
     compared: int = 0
     properties_only: bool = False
+    partial: bool = False
 
     def directions(self) -> set[Direction]:
         """Return the directions in which there are differences."""
@@ -93,26 +106,39 @@ def compare(
     only: Callable[[Topic], bool] | None = None,
     name: str | None = None,
     most: int = MOST_PLACES,
+    seconds: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Return where the two policies differ, exactly.
 
     A policy that leaves actions to the API is compared with one that does not by what they say of properties, but for
     ``everything``. ``only`` chooses topics; ``name`` compares what is said of properties of that name alone; ``most``
-    bounds the work on one topic.
+    bounds the work on one topic, ``seconds`` that on all of them: what is not compared then is not proven.
+    ``progress`` is told how many topics of how many are done.
     """
     comparison = Comparison()
     comparison.properties_only = not everything and old.table.leaves_actions is not new.table.leaves_actions
-    made = Outcomes()
+    comparison.partial = comparison.properties_only or only is not None or name is not None
+    made, below = Outcomes(), Below()
     given = (Among(NAME, frozenset({name})),) if name is not None else ()
-    for topic in topics(old, new, kinds=("Property",) if given else None, made=made):
-        if comparison.properties_only and (topic.kind != "Property" or topic.attribute):
-            continue
-        if only is not None and not only(topic):
-            continue
+    until = time.monotonic() + seconds if seconds is not None else None
+    wanted = [
+        topic
+        for topic in topics(old, new, kinds=("Property",) if given else None, made=made)
+        if not (comparison.properties_only and (topic.kind != "Property" or topic.attribute))
+        and (only is None or only(topic))
+    ]
+    for topic in wanted:
+        if progress is not None:
+            progress(comparison.compared, len(wanted))
         comparison.compared += 1
         steps = topic.step(old, made), topic.step(new, made)
-        if steps[0] is not steps[1]:
-            _Pair(topic, old, new, comparison, most, given).compare(steps)
+        if steps[0] is steps[1]:
+            continue
+        if until is not None and time.monotonic() > until:
+            comparison.unproven.append((topic, OUT_OF_TIME))
+            continue
+        _Pair(topic, old, new, comparison, Bounds(most, until, below), given).compare(steps)
     said = {_key(one) for one in comparison.differences if one.topic.attribute}
     # An attribute of the API that is asked about like a property is the attribute once more.
     comparison.differences = [
@@ -147,7 +173,7 @@ class _Pair:
         old: Policy,
         new: Policy,
         comparison: Comparison,
-        most: int,
+        bounds: Bounds,
         given: tuple[Constraint, ...] = (),
     ) -> None:
         self._given = given
@@ -155,10 +181,10 @@ class _Pair:
         self._old = old
         self._new = new
         self._comparison = comparison
-        self._most = most
+        self._bounds = bounds
 
     def compare(self, steps: Steps) -> None:
-        found = Search(self._topic, _wanted, most=self._most).run(steps, self._given)
+        found = Search(self._topic, _wanted, bounds=self._bounds).run(steps, self._given)
         doubts = list(found.doubts)
         unseen = found.witnesses.pop(Outcome.UNSEEN, None)
         if unseen is not None:
@@ -185,9 +211,8 @@ class _Pair:
         query = satisfy(likely, self._topic.kind, action=self._topic.action)
         if isinstance(query, Query) and self._direction(query) is direction:
             return Witness(query, witness.constraints)
-        found = Search(self._topic, lambda ends: _only(direction, _wanted(ends)), most=self._most, realistic=True).run(
-            steps, self._given
-        )
+        search = Search(self._topic, lambda ends: _only(direction, _wanted(ends)), bounds=self._bounds, realistic=True)
+        found = search.run(steps, self._given)
         other = found.witnesses.get(direction)
         return other if other is not None and self._direction(other.query) is direction else witness
 

@@ -48,7 +48,7 @@ def names(
     return _names(tuple(dict.fromkeys(found_in)), tuple(dict.fromkeys(not_in)), frozenset(other_than))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def _names(
     wanted: tuple[Pattern, ...], unwanted: tuple[Pattern, ...], other_than: frozenset[str]
 ) -> str | CannotSay | None:
@@ -72,12 +72,12 @@ def _searched(
 
     Where there is no text with some of them left out, there is none with all of them either.
     """
-    yes = [_machine(one) for one in wanted]
+    yes = [automaton(one) for one in wanted]
     against: list[Pattern] = []
     # A text that is taken is in the way only if it would fit.
     taken = [text for text in other_than if fits(text, wanted, ())]
     while True:
-        found = shortest(yes, [_machine(one) for one in against], taken)
+        found = shortest(yes, [automaton(one) for one in against], taken)
         if found is None:
             return None
         for text in (found + "x", found) if not found[-1:].isalnum() else (found, found + "x"):
@@ -90,7 +90,8 @@ def _searched(
         against.append(more[0])
 
 
-def _machine(pattern: Pattern) -> Machine:
+def automaton(pattern: Pattern) -> Machine:
+    """Return the automaton of a pattern. Raises Unsupported."""
     operator, text = pattern
     return machine(text, "re2" if operator is Operator.MATCHES else "python")
 
@@ -106,7 +107,7 @@ def _tried(wanted: Sequence[Pattern], unwanted: Sequence[Pattern], taken: Collec
     for one in wanted:
         suggestions.append(one[1].strip("^$\\bAzZ"))
         try:
-            found = shortest([_machine(one)], [])
+            found = shortest([automaton(one)], [])
         except (Unsupported, Endless):
             continue
         if found is not None:

@@ -416,8 +416,9 @@ class _World:
                 for one, two in different
                 if group in (one, two)
             }
-            bound = {str(other.value) for other in others.values() if other.literal is not None}
-            chosen = {str(other.value) for other in others.values() if isinstance(other.value, str)}
+            # Only texts: the number 5 is another value than the text "5" anyway.
+            chosen = {other.value for other in others.values() if isinstance(other.value, str)}
+            bound = {str(other.literal[1]) for other in others.values() if other.literal and other.literal[0] == _TEXT}
             unequal = {value for kind, value in group.unequal if isinstance(value, str)} | bound
             group.value = self._chosen(group, unequal, chosen, texts)
             texts.add(group.value)

@@ -11,8 +11,11 @@ from protect.authzen.entities import NO_ENTITIES, Entities
 from protect.authzen.evaluations import Batch, Semantic, items, query, semantic
 from protect.authzen.searches import Search
 from protect.errors import MalformedRequest
+from protect.json_bodies import parse_deep
 from protect.policy import Policy
-from protect.service.calls import Call, Endpoint, Record, Reply, Route, json_reply
+from protect.service.calls import Call, Endpoint, Record, Reply, Route, an_object, json_reply
+from protect.service.remembered import Remembered
+from protect.values import Decision, Query
 
 Message = Mapping[str, object]
 Clock = Callable[[], float]
@@ -58,31 +61,60 @@ def mentioned_actions(policy: Policy, kind: str) -> Iterable[str]:
 _LAST = {Semantic.EXECUTE_ALL: None, Semantic.DENY_ON_FIRST_DENY: False, Semantic.PERMIT_ON_FIRST_PERMIT: True}
 
 
+#: A reply and the decisions in it; None for those where something could not be understood.
+_Answered = tuple[Reply, list[tuple[Query, Decision]] | None]
+
+
 class _Evaluations:
     def __init__(
         self, policy: Callable[[], Policy], record: Record, entities: Callable[[], Entities], clock: Clock
     ) -> None:
         self._policy, self._record, self._entities, self._clock = policy, record, entities, clock
         self._answers = Answers()
+        # The two read the same bytes differently.
+        self._of_one, self._of_many = Remembered(), Remembered()
 
     def one(self, call: Call) -> Reply:
-        return self._single(call.json_object(), call)
+        return self._answered(self._of_one, self._one, call)
 
     def many(self, call: Call) -> Reply:
-        message = call.json_object()
+        return self._answered(self._of_many, self._many, call)
+
+    def _answered(
+        self, remembered: Remembered, answer: Callable[[Message, Policy, Entities, Call], _Answered], call: Call
+    ) -> Reply:
+        body, policy, entities, record = call.json_body(), self._policy(), self._entities(), self._record
+        known = remembered.find(body, policy, entities)
+        if known is not None:
+            for asked, decision in known.decisions:
+                record(asked, decision, call)
+            return known.reply
+        reply, decisions = answer(an_object(parse_deep(body)), policy, entities, call)
+        if decisions is not None:
+            remembered.keep(body, policy, entities, reply, decisions)
+        return reply
+
+    def _one(self, message: Message, policy: Policy, entities: Entities, call: Call) -> _Answered:
+        asked = query(message, entities)
+        decision = policy.decide(asked)
+        self._record(asked, decision, call)
+        return Reply(self._answers.of(asked, decision)), [(asked, decision)]
+
+    def _many(self, message: Message, policy: Policy, entities: Entities, call: Call) -> _Answered:
         ends_with = _LAST[semantic(message)]
         wanted = items(message)
         if not wanted:
-            return self._single(message, call)
+            return self._one(message, policy, entities, call)
         limits = call.limits
         if len(wanted) > limits.batch:
             raise MalformedRequest(f"`evaluations` has more than {limits.batch} items; send fewer at a time", 413)
-        batch, policy = Batch(message, self._entities()), self._policy()
+        batch = Batch(message, entities)
         # Most items name a resource, and have the rest in common.
         alike, decide, decide_alike = batch.alike, policy.decide, policy.deciding()
         record, text_of, clock = self._record, self._answers.of, self._clock
         until = clock() + limits.seconds
         texts: list[bytes] = []
+        decisions: list[tuple[Query, Decision]] = []
         for item in wanted:
             if clock() > until:
                 raise MalformedRequest("the evaluations take too long; send fewer at a time", 413)
@@ -100,15 +132,11 @@ class _Evaluations:
                 continue
             record(asked, decision, call)
             texts.append(text_of(asked, decision))
+            decisions.append((asked, decision))
             if decision.allowed is ends_with:
                 break
-        return Reply(b'{"evaluations":[%b]}' % b",".join(texts))
-
-    def _single(self, message: Message, call: Call) -> Reply:
-        asked = query(message, self._entities())
-        decision = self._policy().decide(asked)
-        self._record(asked, decision, call)
-        return Reply(self._answers.of(asked, decision))
+        reply = Reply(b'{"evaluations":[%b]}' % b",".join(texts))
+        return reply, decisions if len(decisions) == len(texts) else None
 
 
 class _Searches:

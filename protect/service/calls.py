@@ -74,24 +74,20 @@ class Call:
         value = self.environ.get(f"HTTP_{name}")
         return value if isinstance(value, str) and value else None
 
-    def json(self, limit: int | None = None, *, passed_on: bool = False) -> object:
-        """Return the JSON document in the body; raises MalformedRequest, also for another Content-Type.
+    def json_body(self, limit: int | None = None) -> bytes:
+        """Return the body of a request that says it is JSON; raises MalformedRequest for another Content-Type.
 
-        ``limit`` is how many bytes it may have: those of ``limits.body`` where it is not given. ``passed_on``: others
-        will read what is in it.
+        ``limit`` is how many bytes it may have: those of ``limits.body`` where it is not given.
         """
         given = str(self.environ.get("CONTENT_TYPE") or "")
         if given != "application/json" and given.partition(";")[0].strip().lower() != "application/json":
             raise MalformedRequest("the Content-Type must be application/json")
-        body = self.body(limit)
-        return json_bodies.parse(body) if passed_on else json_bodies.parse_deep(body)
+        return self.body(limit)
 
     def json_object(self, limit: int | None = None, *, passed_on: bool = False) -> Mapping[str, object]:
-        """Return the JSON object in the body, as ``json`` does; raises MalformedRequest."""
-        value = self.json(limit, passed_on=passed_on)
-        if not isinstance(value, dict):
-            raise MalformedRequest(f"the body must be a JSON object, not {json_bodies.kind(value)}")
-        return value
+        """Return the JSON object in the body; raises MalformedRequest. ``passed_on``: others will read it as well."""
+        body = self.json_body(limit)
+        return an_object(json_bodies.parse(body) if passed_on else json_bodies.parse_deep(body))
 
     def body(self, limit: int | None = None) -> bytes:
         """Return the body; raises MalformedRequest where it is larger than allowed or cut short."""
@@ -138,6 +134,13 @@ class Call:
         if len(body) < length and environ.get("CONTENT_LENGTH") and monotonic() - start > LATE:
             raise _too_late()
         return body
+
+
+def an_object(value: object) -> Mapping[str, object]:
+    """Return ``value`` where it is a JSON object; raises MalformedRequest."""
+    if not isinstance(value, dict):
+        raise MalformedRequest(f"the body must be a JSON object, not {json_bodies.kind(value)}")
+    return value
 
 
 def _too_late() -> MalformedRequest:
