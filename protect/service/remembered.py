@@ -18,7 +18,7 @@ from protect.service.calls import Reply
 from protect.values import Decision, Query
 
 #: Roughly the bytes of memory that remembered replies may have.
-ROOM = 16 * 1024 * 1024
+ROOM = 8 * 1024 * 1024
 #: Bytes of a body that is worth it: what is longer is less likely to come again.
 MAX_BODY = 64 * 1024
 
