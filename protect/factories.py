@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import gc
 import json
 import logging
 import os
@@ -41,6 +42,9 @@ def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callabl
     protection = Protection(settings.protection_format, settings.policy_rules)
     reloader = Reloader(settings.policy, settings.reload, protection=protection)
     reloader.start()
+    # The graphs live as long as the process: the collector need not walk over them with every request's garbage.
+    gc.collect()
+    gc.freeze()
     sink = decision_sink(settings.decision_log)
     identify = keystone.identify if settings.jwt is None else by_token(settings.jwt)
 

@@ -297,7 +297,8 @@ def _in_worker(
 def _end_with(main: int) -> None:
     """Have this process ended when the one that started it dies: it would go on answering from an old policy."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        # Not SIGTERM: it is lost on a worker that is just starting, and whoever is left would answer for ever.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != main:
             sys.exit(1)
 

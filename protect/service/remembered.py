@@ -22,6 +22,9 @@ ROOM = 8 * 1024 * 1024
 #: Bytes of a body that is worth it: what is longer is less likely to come again.
 MAX_BODY = 64 * 1024
 
+#: How many questions are known to have come once.
+ONCE = 16_384
+
 # Parsed JSON is about so many times as large as its text, and so many bytes are the objects around one decision.
 _TIMES, _EACH = 10, 600
 
@@ -48,6 +51,7 @@ class Remembered:
         # Only writing takes it: first in, first out needs none for reading.
         self._lock = Lock()
         self._generation: _Generation | None = None
+        self._once: set[int] = set()
 
     def find(self, body: bytes, policy: Policy, entities: Entities) -> Known | None:
         """Return what was said to ``body``, None where nothing is remembered."""
@@ -64,7 +68,14 @@ class Remembered:
         reply: Reply,
         decisions: Sequence[tuple[Query, Decision]],
     ) -> None:
-        """Remember a reply, unless it is too large or holds a decision that could not be made."""
+        """Remember a reply that is given the second time, unless it is too large or holds what could not be decided."""
+        # Most questions never come again: to remember those would cost more than it saves.
+        mark = hash(body)
+        if mark not in self._once:
+            if len(self._once) >= ONCE:
+                self._once.clear()
+            self._once.add(mark)
+            return
         size = _TIMES * len(body) + len(reply.body) + _EACH * len(decisions)
         if len(body) > MAX_BODY or size > self._room or any(decision.error for _, decision in decisions):
             return

@@ -205,7 +205,8 @@ def check(party: Party, wanted: object) -> None:
 def measure(party: Party, seconds: int, directory: Path) -> Speed:
     script = directory / "post.lua"
     body = party.body.decode().replace("]]", "] ]")
-    script.write_text(f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = [[{body}]]\n')
+    text = f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = [[{body}]]\n'
+    script.write_text(text + (EACH_NEW if party.new else ""))
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script), party.url]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text) or re.search(r"Socket errors: (.*)", text)
