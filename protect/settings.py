@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 from protect import options
 from protect.enforcement import Mode
@@ -35,8 +34,6 @@ OPTIONS = (
     "decision_log_facts",
     *JWT_OPTIONS,
 )
-
-Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class DecisionLog(StrEnum):
@@ -102,39 +99,20 @@ class Settings:
     @classmethod
     def from_paste(cls, global_conf: Mapping[str, str], local_conf: Mapping[str, str]) -> Settings:
         """Read a section's options; raises ConfigError that says which one to change, and to what."""
-        _check_place(global_conf)
-        for name in local_conf:
-            _check_known(name)
+        options.check_place(global_conf, OPTIONS, "filter")
+        options.check_known(local_conf, OPTIONS)
         _check_available(local_conf)
         return cls(
             policy=_paths(local_conf.get("policy", "")),
-            mode=_choice(local_conf, "mode", Mode.ENFORCE),
+            mode=options.choice(local_conf, "mode", Mode.ENFORCE),
             reload=_seconds(local_conf.get("reload", str(DEFAULT_RELOAD))),
             image_size_cap=_cap(local_conf.get("image_size_cap", "")),
-            decision_log=_choice(local_conf, "decision_log", DecisionLog.DENIED),
+            decision_log=options.choice(local_conf, "decision_log", DecisionLog.DENIED),
             decision_log_facts=options.flag(local_conf, "decision_log_facts"),
-            protection_format=_choice(local_conf, "protection_format", ProtectionFormat.ROLES),
+            protection_format=options.choice(local_conf, "protection_format", ProtectionFormat.ROLES),
             policy_rules=_rules(local_conf),
             jwt=_jwt(local_conf),
         )
-
-
-def _check_place(global_conf: Mapping[str, str]) -> None:
-    # PasteDeploy drops a section's option when [DEFAULT] has one of the same name, so the operator's section would
-    # be ignored without a word. Refuse instead.
-    for name in OPTIONS:
-        if name in global_conf:
-            raise ConfigError(
-                f"`{name}` is set in [DEFAULT] or by the host, which hides it in the filter's section; "
-                "set it in the section only"
-            )
-
-
-def _check_known(name: str) -> None:
-    if name not in OPTIONS:
-        near = difflib.get_close_matches(name, OPTIONS, n=1)
-        hint = f"did you mean `{near[0]}`? " if near else ""
-        raise ConfigError(f"unknown option `{name}`; {hint}known: {', '.join(OPTIONS)}")
 
 
 def _check_available(conf: Mapping[str, str]) -> None:
@@ -149,7 +127,7 @@ def _not_available(option: str, value: str, accepted: str) -> NoReturn:
 
 
 def _jwt(conf: Mapping[str, str]) -> JwtSettings | None:
-    if _choice(conf, "identity", _Identity.KEYSTONE) is _Identity.JWT:
+    if options.choice(conf, "identity", _Identity.KEYSTONE) is _Identity.JWT:
         return JwtSettings.from_options(conf)
     for name in JWT_OPTIONS:
         if name in conf:
@@ -168,7 +146,9 @@ def _algorithms(value: str) -> tuple[Algorithm, ...]:
     names = value.split()
     unknown = [name for name in names if name not in list(Algorithm)]
     if unknown or not names:
-        raise ConfigError(f"`jwt_algorithms = {value}` is not accepted; accepted, one or more of: {_listed(Algorithm)}")
+        raise ConfigError(
+            f"`jwt_algorithms = {value}` is not accepted; accepted, one or more of: {', '.join(Algorithm)}"
+        )
     return tuple(Algorithm(name) for name in names)
 
 
@@ -207,24 +187,11 @@ def _paths(value: str) -> tuple[str, ...]:
 
 def _rules(conf: Mapping[str, str]) -> str | None:
     path = conf.get("policy_rules", "").strip()
-    if path and _choice(conf, "protection_format", ProtectionFormat.ROLES) is not ProtectionFormat.POLICIES:
+    if path and options.choice(conf, "protection_format", ProtectionFormat.ROLES) is not ProtectionFormat.POLICIES:
         raise ConfigError(
             f"`policy_rules = {path}` is read for `protection_format = policies` only; set both, or leave it out"
         )
     return path or None
-
-
-def _choice(conf: Mapping[str, str], name: str, default: Choice) -> Choice:
-    kinds = type(default)
-    value = conf.get(name, default).strip()
-    try:
-        return kinds(value)
-    except ValueError:
-        raise ConfigError(f"`{name} = {value}` is not accepted; accepted: {_listed(kinds)}") from None
-
-
-def _listed(kinds: Iterable[str]) -> str:
-    return ", ".join(kinds)
 
 
 def _seconds(value: str) -> float:

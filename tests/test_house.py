@@ -188,6 +188,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # An image API over HTTP, as an application that the filter can stand in front of.
     "protect.proxy": (
         "protect.errors",
+        "protect.options",
         "protect.connections",
         "protect.glance.documents",
         "protect.upstream.bodies",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from protect import options
 from protect.connections import Address, parse_address
 from protect.errors import ConfigError
 from protect.settings import OPTIONS
@@ -27,12 +28,7 @@ class ProxySettings:
     @classmethod
     def from_paste(cls, global_conf: Mapping[str, str], local_conf: Mapping[str, str]) -> ProxySettings:
         """Read a section's options, and leave the filter's alone; raises ConfigError."""
-        for name in PROXY_OPTIONS:
-            if name in global_conf:
-                raise ConfigError(
-                    f"`{name}` is set in [DEFAULT] or by the host, which hides it in the proxy's section; "
-                    "set it in the section only"
-                )
+        options.check_place(global_conf, PROXY_OPTIONS, "proxy")
         for name in local_conf.keys() - {*OPTIONS, *PROXY_OPTIONS}:
             _misspelled(name)
         upstream = local_conf.get("upstream", "").strip()
