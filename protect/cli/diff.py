@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from protect.cli import policies
 from protect.cli.progress import Progress
 from protect.errors import ConfigError
+from protect.showing import visible
 
 if TYPE_CHECKING:
     from protect.analysis import Comparison, Difference, Topic
@@ -236,12 +237,7 @@ def as_text(comparison: Comparison, old: _Named, new: _Named) -> str:
     if not comparison.differences and not comparison.unproven:
         lines.append(_same(comparison))
     lines.append(_summary(comparison))
-    return "\n".join(_visible(line) for line in lines)
-
-
-def _visible(line: str) -> str:
-    """Write control characters as escapes: names in a policy must not drive the terminal."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    return "\n".join(visible(line) for line in lines)
 
 
 def as_json(comparison: Comparison, old: _Named, new: _Named) -> str:
@@ -303,9 +299,9 @@ def _rows(comparison: Comparison) -> Iterator[str]:
 
 def _escaped(text: str) -> str:
     """Write text so that Markdown shows it as it is."""
-    plain = _visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    plain = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]#|!~@])", r"\\\1", plain)
 
 
 def _code(text: str) -> str:
-    return _visible(text).replace("`", "'").replace("|", "\\|")
+    return visible(text).replace("`", "'").replace("|", "\\|")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from protect.cli import policies, questions
 from protect.showing import visible
@@ -68,21 +68,9 @@ def run(chosen: argparse.Namespace) -> int:
     query = questions.read(chosen, paths)
     policy = policies.load(paths, policies.protection(chosen))
     questions.warn(chosen, policy)
-    explanation = explained(policy, query)
+    explanation = policy.explain(query)
     print(as_json(query, explanation) if chosen.format == "json" else as_text(query, explanation))
     return 0 if explanation.decision.allowed else 1
-
-
-def explained(policy: Any, query: Query) -> Explanation:
-    """Return why. Where a fact was not given that only the explanation needs, there are no steps."""
-    from protect.errors import ProtectError
-    from protect.values import Explanation
-
-    try:
-        explanation: Explanation = policy.explain(query)
-    except ProtectError:
-        return Explanation(policy.decide(query))
-    return explanation
 
 
 def as_text(query: Query, explanation: Explanation) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from protect.cli import policies
 from protect.errors import ConfigError
+from protect.showing import visible
 
 if TYPE_CHECKING:
     from protect.policy import Policy
@@ -250,7 +251,7 @@ def as_text(found: Findings, limit: int) -> str:
         f"{found.lines - found.unreadable} decisions: {found.same} the same, {changed} otherwise, "
         f"{sum(found.unsaid.values())} cannot be said"
     )
-    return "\n".join(_visible(line) for line in lines)
+    return "\n".join(visible(line) for line in lines)
 
 
 def _some(names: list[str]) -> str:
@@ -267,11 +268,6 @@ def _first(change: Change) -> str:
     who = ", ".join(f"{field} {line[field]}" for field in ("subject", "tenant") if line.get(field)) or "nobody known"
     request = f", request {line['request_id']}" if line.get("request_id") else ""
     return f"first in line {change.number}: {who}, on {line.get('resource_id') or 'no id'}{request}"
-
-
-def _visible(line: str) -> str:
-    """Write control characters as escapes: what clients sent must not drive the terminal."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 def as_json(found: Findings, policy: Policy, limit: int) -> str:
