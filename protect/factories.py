@@ -8,10 +8,11 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from protect.enforcement import Entry, Mode, Outcome, Protect
 from protect.errors import ConfigError
@@ -32,6 +33,13 @@ Clock = Callable[[], datetime]
 
 decisions = logging.getLogger("protect.decisions")
 
+#: What each kind of decision log takes.
+LOGGED: Final[Mapping[DecisionLog, AbstractSet[Outcome]]] = {
+    DecisionLog.ALL: frozenset(Outcome),
+    DecisionLog.DENIED: frozenset(Outcome) - {Outcome.ALLOWED},
+    DecisionLog.NONE: frozenset(),
+}
+
 
 def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callable[[WSGIApplication], WSGIApplication]:
     """``paste.filter_factory``: loads the policy now, so that a bad one stops the service at start.
@@ -45,7 +53,6 @@ def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callabl
     # The graphs live as long as the process: the collector need not walk over them with every request's garbage.
     gc.collect()
     gc.freeze()
-    sink = decision_sink(settings.decision_log)
     identify = keystone.identify if settings.jwt is None else by_token(settings.jwt)
 
     def wrap(app: WSGIApplication) -> WSGIApplication:
@@ -55,7 +62,8 @@ def filter_factory(global_conf: Mapping[str, str], **local_conf: str) -> Callabl
             identify=identify,
             mode=settings.mode,
             image_size_cap=settings.image_size_cap,
-            log=sink,
+            log=decision_sink(),
+            logged=LOGGED[settings.decision_log],
             log_facts=settings.decision_log_facts,
         )
         # In shadow mode nothing is changed: no answer, and nothing that the API behind us gets.
@@ -92,17 +100,14 @@ def by_token(settings: JwtSettings, keys: Keyring | None = None) -> Identify:
     return bearer.identify(tokens.verify)
 
 
-def decision_sink(which: DecisionLog, clock: Clock = lambda: datetime.now(UTC)) -> Callable[[Entry], None]:
+def decision_sink(clock: Clock = lambda: datetime.now(UTC)) -> Callable[[Entry], None]:
     """Return what writes a decision as one line of JSON to the logger ``protect.decisions``.
 
     Whatever is not allowed is a warning, so that it is seen under the default configuration of ``logging``.
     """
 
     def write(entry: Entry) -> None:
-        allowed = entry.outcome is Outcome.ALLOWED
-        if which is DecisionLog.NONE or (allowed and which is DecisionLog.DENIED):
-            return
-        level = logging.INFO if allowed else logging.WARNING
+        level = logging.INFO if entry.outcome is Outcome.ALLOWED else logging.WARNING
         if decisions.isEnabledFor(level):
             line = {"time": clock().isoformat(), **asdict(entry)}
             if entry.facts is None:

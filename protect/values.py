@@ -31,8 +31,8 @@ class Subject:
     def __post_init__(self) -> None:
         if isinstance(self.roles, str) or isinstance(self.service_roles, str):
             raise TypeError("roles are a set of text, not one text")
-        object.__setattr__(self, "roles", frozenset(role.lower() for role in self.roles))
-        object.__setattr__(self, "service_roles", frozenset(role.lower() for role in self.service_roles))
+        object.__setattr__(self, "roles", frozenset(map(str.lower, self.roles)))
+        object.__setattr__(self, "service_roles", frozenset(map(str.lower, self.service_roles)))
 
 
 @dataclass(frozen=True, slots=True)

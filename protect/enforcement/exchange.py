@@ -47,6 +47,7 @@ class Exchange:
     mode: Mode
     record: Callable[[Entry], None]
     context: dict[str, object]
+    logged: AbstractSet[Outcome] = frozenset(Outcome)
     log_facts: bool = False
     _hide: Hide | None = field(default=None)
     _attributes: Foresight | None = field(default=None)
@@ -160,12 +161,15 @@ class Exchange:
     # The decision log
 
     def log_decision(self, decision: Decision, action: str, resource: AnyResource) -> None:
-        """Write one answer to the decision log."""
+        """Write one answer to the decision log, if it takes those."""
+        outcome = Outcome.of(decision)
+        if outcome not in self.logged:
+            return
         kind = resource.kind
         about = cast("Image", getattr(resource, "image", resource))
         name = cast("Property", resource).name if kind == "Property" else None
         facts = logged_facts(self.subject, resource, self.context) if self.log_facts else None
-        self._record(Outcome.of(decision), action, kind, getattr(about, "id", None), name, decision.reason, facts)
+        self._record(outcome, action, kind, getattr(about, "id", None), name, decision.reason, facts)
 
     def log_hidden(self, hidden: Mapping[str, Decision | None], image_id: str | None) -> None:
         """Log properties that were hidden: once for each name, however many images had it."""
@@ -174,7 +178,8 @@ class Exchange:
             why = hidden[name]
             outcome = Outcome.ERROR if why is not None and why.error else Outcome.DENIED
             reason = "the property may not be read" if why is None or why.allowed else why.reason
-            self._record(outcome, "read", "Property", image_id, name, reason, facts)
+            if outcome in self.logged:
+                self._record(outcome, "read", "Property", image_id, name, reason, facts)
 
     def _record(
         self,

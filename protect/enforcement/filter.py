@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from webob import exc
 
 from protect.decisions import DecisionPoint
 from protect.enforcement import shadow
-from protect.enforcement.decision_log import Entry, Mode
+from protect.enforcement.decision_log import Entry, Mode, Outcome
 from protect.enforcement.doors import DOORS
 from protect.enforcement.exchange import MAX_REQUEST_ID, Exchange
 from protect.enforcement.plan import Plan
@@ -37,9 +38,9 @@ MAX_DISCARDED = 2048  # characters; proxies answer 502 for headers that are too 
 class Protect:
     """The filter. ``policy`` returns the decision point of the moment and is called once for each request.
 
-    ``image_size_cap``: bytes that one upload may have. ``log`` gets every decision, but not one for each
-    image that a list shows; with ``log_facts`` also what it takes to make the decision again. In shadow mode
-    everything is decided and logged, and nothing is changed.
+    ``image_size_cap``: bytes that one upload may have. ``log`` gets every decision whose outcome is among
+    ``logged``, but not one for each image that a list shows; with ``log_facts`` also what it takes to make the
+    decision again. In shadow mode everything is decided and logged, and nothing is changed.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Protect:
         mode: Mode = Mode.ENFORCE,
         image_size_cap: int | None = None,
         log: Callable[[Entry], None],
+        logged: AbstractSet[Outcome] = frozenset(Outcome),
         log_facts: bool = False,
     ) -> None:
         self._app = app
@@ -59,6 +61,7 @@ class Protect:
         self._mode = mode
         self._image_size_cap = image_size_cap
         self._log = log
+        self._logged = logged
         self._log_facts = log_facts
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -101,6 +104,7 @@ class Protect:
             api=Upstream(self._app, environ),
             mode=self._mode,
             record=self._log,
+            logged=self._logged,
             log_facts=self._log_facts,
             context=circumstances(environ),
         )
@@ -139,12 +143,10 @@ def matched(environ: WSGIEnvironment) -> Match:
 
 def circumstances(environ: WSGIEnvironment) -> dict[str, object]:
     """Return the circumstances of a request, as far as they are known."""
-    facts = {
-        "api": "glance",
-        "api_version": "v2",
-        "remote_address": environ.get("REMOTE_ADDR"),
-    }
-    return {name: value for name, value in facts.items() if value}
+    facts: dict[str, object] = {"api": "glance", "api_version": "v2"}
+    if address := environ.get("REMOTE_ADDR"):
+        facts["remote_address"] = address
+    return facts
 
 
 def _listed(names: tuple[str, ...]) -> str:

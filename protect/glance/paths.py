@@ -35,7 +35,7 @@ def api_path(script_name: str, path_info: str) -> ApiPath:
         return ApiPath("", ())
     if not text.startswith("/"):
         raise MalformedRequest("the path does not start with a slash")
-    mounted = _VERSION.match(_decoded(script_name).rpartition("/")[2]) is not None
+    mounted = script_name != "" and _VERSION.match(_decoded(script_name).rpartition("/")[2]) is not None
     segments = tuple(text[1:].split("/"))
     if mounted:
         return ApiPath("", _canonical(segments))

@@ -218,38 +218,13 @@ class MethodNotAllowed(MalformedRequest):
 
 def find(method: str, path: ApiPath) -> Match:
     """Return the row for a request; raises MalformedRequest (404) or MethodNotAllowed (405)."""
-    candidates = _candidates(path.segments)
-    for route, names in candidates:
-        if route.method == method:
-            return _checked(Match(route, path, names))
-    if candidates:
-        raise MethodNotAllowed(method, ", ".join(route.method for route, _ in candidates))
+    for pattern in _PATTERNS.get(_shape(path.segments), ()):
+        if all(path.segments[place] == text for place, text in pattern.spelled):
+            route = pattern.routes.get(method)
+            if route is None:
+                raise MethodNotAllowed(method, ", ".join(pattern.routes))
+            return _checked(Match(route, path, {name: path.segments[place] for place, name in pattern.braces}))
     raise MalformedRequest("the resource could not be found", status=404)
-
-
-def _candidates(segments: tuple[str, ...]) -> list[tuple[Route, Mapping[str, str]]]:
-    """Return the rows of the path.
-
-    A row that spells a segment out hides those that have braces there, so that `/cache/clean` is never the
-    cache entry of an image called `clean`.
-    """
-    found = [
-        (route, names)
-        for route, pattern in _ROWS_OF.get(_shape(segments), ())
-        if (names := _names(pattern, segments)) is not None
-    ]
-    fewest = min((len(names) for _, names in found), default=0)
-    return [(route, names) for route, names in found if len(names) == fewest]
-
-
-def _names(pattern: tuple[str, ...], segments: tuple[str, ...]) -> Mapping[str, str] | None:
-    names: dict[str, str] = {}
-    for part, segment in zip(pattern, segments, strict=True):
-        if part.startswith("{"):
-            names[part[1:-1]] = segment
-        elif part != segment:
-            return None
-    return names
 
 
 def _checked(match: Match) -> Match:
@@ -259,17 +234,36 @@ def _checked(match: Match) -> Match:
     return match
 
 
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """One path of the table and its rows by method. ``spelled`` and ``braces`` are places and what stands there."""
+
+    spelled: tuple[tuple[int, str], ...]
+    braces: tuple[tuple[int, str], ...]
+    routes: Mapping[str, Route]
+
+
 def _shape(segments: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
     # Every row spells its first segment out: few are left to be compared.
     return len(segments), segments[:1]
 
 
-def _rows_of() -> Mapping[tuple[int, tuple[str, ...]], tuple[tuple[Route, tuple[str, ...]], ...]]:
-    rows: dict[tuple[int, tuple[str, ...]], list[tuple[Route, tuple[str, ...]]]] = {}
+def _patterns() -> Mapping[tuple[int, tuple[str, ...]], tuple[_Pattern, ...]]:
+    """Return the table by the shape of its paths.
+
+    A path that spells a segment out stands before those that have braces there, so that `/cache/clean` is never the
+    cache entry of an image called `clean`.
+    """
+    methods: dict[str, dict[str, Route]] = {}
     for route in ROUTES:
-        pattern = tuple(part for part in route.path.split("/") if part)
-        rows.setdefault(_shape(pattern), []).append((route, pattern))
-    return {shape: tuple(found) for shape, found in rows.items()}
+        methods.setdefault(route.path, {})[route.method] = route
+    shapes: dict[tuple[int, tuple[str, ...]], list[_Pattern]] = {}
+    for path, routes in methods.items():
+        segments = tuple(part for part in path.split("/") if part)
+        spelled = tuple((place, part) for place, part in enumerate(segments) if not part.startswith("{"))
+        braces = tuple((place, part[1:-1]) for place, part in enumerate(segments) if part.startswith("{"))
+        shapes.setdefault(_shape(segments), []).append(_Pattern(spelled, braces, routes))
+    return {shape: tuple(sorted(found, key=lambda each: len(each.braces))) for shape, found in shapes.items()}
 
 
-_ROWS_OF = _rows_of()
+_PATTERNS = _patterns()

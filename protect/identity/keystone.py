@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from protect.values import Subject
 
@@ -93,5 +94,11 @@ def _text(environ: Mapping[str, object], key: str) -> str | None:
 
 
 def _roles(environ: Mapping[str, object], key: str) -> frozenset[str]:
-    names = (_text(environ, key) or "").split(",")
-    return frozenset(name.strip() for name in names) - {""}
+    listed = _text(environ, key)
+    return _split(listed) if listed else frozenset()
+
+
+# The same few texts come with every request.
+@lru_cache(maxsize=256)
+def _split(listed: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in listed.split(",")) - {""}

@@ -20,26 +20,40 @@ NEW: Final[Any] = object()
 
 Outcome = TypeVar("Outcome")
 
+#: Reads a combination from the thing that has the facts; raises what reading one raises.
+Key = Callable[[object], object]
+
+
+def key_of(of: Fact, *roots: Node) -> Key:
+    """Return what reads the facts in ``FEW`` that the graphs ask for of the thing that ``of`` leads to."""
+    names = sorted({fact[-1] for fact in facts(*roots) if fact[:-1] == of and fact[-1] in FEW})
+    return attrgetter(*names) if names else _nothing
+
 
 class Combinations(Generic[Outcome]):
     """What came of each combination of the facts in ``FEW`` that some graphs ask for; all else is the same throughout.
 
-    ``of`` is the way to those facts from a query: ``("resource",)``. ``known`` has None for a combination that does not
-    decide alone. Not to be shared between threads.
+    ``of`` is the way to those facts from a query: ``("resource",)``, and ``key`` what `key_of` returns for it.
+    ``known`` has None for a combination that does not decide alone. Not to be shared between threads.
     """
 
-    __slots__ = ("_of", "key", "known")
+    __slots__ = ("_met", "_of", "key", "known")
 
-    def __init__(self, of: Fact, *roots: Node) -> None:
+    def __init__(self, of: Fact, key: Key) -> None:
         self._of = of
-        names = sorted({fact[-1] for fact in facts(*roots) if fact[:-1] == of and fact[-1] in FEW})
-        #: Reads a combination from the thing that has the facts; raises what reading one raises.
-        self.key: Callable[[object], object] = attrgetter(*names) if names else _nothing
+        self.key = key
         self.known: dict[object, Outcome | None] = {}
+        self._met = False
 
     def remember(self, key: object, outcome: Outcome, query: Query, *roots: Node) -> None:
-        """Remember what the walks down ``roots`` came to, if they asked for nothing but the combination."""
-        if len(self.known) < MOST:
+        """Remember what the walks down ``roots`` came to, if they asked for nothing but the combination.
+
+        Not for the first thing that is met.
+        """
+        if not self._met:
+            # It may stay the only one, and to find out what decided costs more than to decide.
+            self._met = True
+        elif len(self.known) < MOST:
             self.known[key] = outcome if all(self._decides(root, query) for root in roots) else None
 
     def _decides(self, node: Any, query: Query) -> bool:

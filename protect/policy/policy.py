@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protect.decisions import Foresight
-from protect.policy.alike import NEW, Combinations
+from protect.policy.alike import NEW, Combinations, Key, key_of
 from protect.policy.explanation import explain
 from protect.policy.graph import NO, Leaf, Node, differs_by_property, every, walk_subject
 from protect.policy.growth import Counts, PathTree
-from protect.policy.vocabulary import RESOURCE
+from protect.policy.vocabulary import RESOURCE, Fact
 from protect.values import Decision, Explanation, Image, Property, Query, Rule, Subject
 
 log = logging.getLogger("protect.policy")
@@ -112,8 +112,10 @@ class Policy:
         self._unforbidden = Decision(True, "no rule forbids it", revision)
         #: By identity, which is safe: the nodes live as long as the table.
         self._by_property: dict[int, bool] = {}
-        reads = table.properties.get("read", table.other_properties)
-        self._forbids_reading = any(graphs.forbid is not NO for graphs in reads.all())
+        self._keys: dict[tuple[Fact, tuple[int, ...]], Key] = {}
+        self._reads = table.properties.get("read", table.other_properties)
+        self._forbids_reading = any(graphs.forbid is not NO for graphs in self._reads.all())
+        self._reads_alike = self._tells_no_names_apart(self._reads)
         self._settle()
 
     @classmethod
@@ -188,7 +190,9 @@ class Policy:
         What depends on the subject alone is decided once here, so that a list of thousands of images costs a look at
         the remaining questions each. A property that cannot be evaluated is hidden.
         """
-        return _Reader(self, subject, context).hidden
+        if self._reads_alike:
+            return _AlikeReads(self, subject, context, self._reads.other).hidden
+        return _NamedReads(self, subject, context, self._reads).hidden
 
     def foresee(
         self, subject: Subject, context: Mapping[str, object], names: AbstractSet[str], *, core: bool = False
@@ -271,6 +275,19 @@ class Policy:
             known = self._by_property[id(node)] = differs_by_property(node)
         return known
 
+    def _tells_no_names_apart(self, by_name: ByName) -> bool:
+        other = by_name.other
+        return not (by_name.names or by_name.same or self.by_property(other.forbid) or self.by_property(other.allow))
+
+    def combinations(self, of: Fact, *roots: Node) -> Combinations[Any]:
+        """Return an empty memory of what comes of some graphs, by the facts of the thing that ``of`` leads to."""
+        # Which facts decide is found once: it is a walk over everything that the graphs ask.
+        which = of, tuple(map(id, roots))
+        key = self._keys.get(which)
+        if key is None:
+            key = self._keys[which] = key_of(of, *roots)
+        return Combinations(of, key)
+
     def settle(self, leaf: Leaf, entry: str) -> Leaf:
         """Give a leaf the decision that it stands for."""
         if leaf.holds and leaf.decision is None:
@@ -322,7 +339,7 @@ class _Decider:
                 if kind == "Property":
                     return self._policy.decide(query)  # no two of them have the same name
                 roots = self._policy._find(query).roots()
-                alike = self._kinds[kind] = Combinations(RESOURCE, *roots)
+                alike = self._kinds[kind] = self._policy.combinations(RESOURCE, *roots)
             key = alike.key(resource)
             found = alike.known.get(key, NEW)
             if found is not None and found is not NEW:
@@ -342,11 +359,8 @@ class _Verdict:
 
     forbid: Any
     allow: Any
+    alike: Combinations[bool]
     names: set[str] = field(default_factory=set)
-    alike: Combinations[bool] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.alike = Combinations(_OF_IMAGE, self.forbid, self.allow)
 
 
 _Shape = tuple[list[tuple[_Verdict, AbstractSet[str]]], AbstractSet[str]]
@@ -362,18 +376,66 @@ class _Unnamed:
     image: Image
 
 
-class _Reader:
-    """The `read` decisions of one request. Not shared between threads.
-
-    Names whose graphs come to the same remaining questions are decided together, once for each image.
-    """
+class _Reads:
+    """The `read` decisions of one request. Not shared between threads."""
 
     def __init__(self, policy: Policy, subject: Subject, context: Mapping[str, object]) -> None:
         self._policy = policy
         #: Made once and pointed at image after image: nothing that is walked keeps it.
         self._unnamed = _Unnamed()
         self._query = Query(subject, "read", self._unnamed, context)  # type: ignore[arg-type]
-        self._by_name = policy.table.properties.get("read", policy.table.other_properties)
+
+    def _verdict(self, graphs: Graphs, name: str) -> _Verdict:
+        # No image: what is walked here asks about the subject, the circumstances and the name only.
+        query = self._query._replace(resource=Property(name, None))  # type: ignore[arg-type]
+        forbid, allow = self._policy._ahead(graphs, query)
+        return _Verdict(forbid, allow, self._policy.combinations(_OF_IMAGE, forbid, allow))
+
+    def _readable(self, verdict: _Verdict, image: Image, name: str | None = None) -> bool:
+        """Whether ``name`` is readable; None stands for all the names of ``verdict``, which no question asks for."""
+        alike = verdict.alike
+        try:
+            key = alike.key(image)
+            found = alike.known.get(key, NEW)
+            if found is not None and found is not NEW:
+                return found  # type: ignore[no-any-return]
+        except Exception:
+            found = None  # perhaps the policy does not even ask for what cannot be read
+        try:
+            query = self._query
+            if name is not None:
+                query = query._replace(resource=Property(name, image, image.properties.get(name)))
+            else:
+                self._unnamed.image = image
+            leaf_of = self._policy._leaf
+            forbidden = verdict.forbid is not NO and leaf_of(verdict.forbid, query).holds
+            readable = not forbidden and leaf_of(verdict.allow, query).holds
+            if found is NEW:
+                alike.remember(key, readable, query, verdict.forbid, verdict.allow)
+            return readable
+        except Exception as error:
+            self._policy.errors += 1
+            log.warning("cannot evaluate the policy for `read` of a property: %s", type(error).__name__)
+            return False
+
+
+class _AlikeReads(_Reads):
+    """Where the policy tells no name from another: one decision for all that an image has."""
+
+    def __init__(self, policy: Policy, subject: Subject, context: Mapping[str, object], graphs: Graphs) -> None:
+        super().__init__(policy, subject, context)
+        self._one_for_all = self._verdict(graphs, "")
+
+    def hidden(self, image: Image, names: AbstractSet[str]) -> AbstractSet[str]:
+        return _NONE if self._readable(self._one_for_all, image) else names
+
+
+class _NamedReads(_Reads):
+    """Names whose graphs come to the same remaining questions are decided together, once for each image."""
+
+    def __init__(self, policy: Policy, subject: Subject, context: Mapping[str, object], by_name: ByName) -> None:
+        super().__init__(policy, subject, context)
+        self._by_name = by_name
         #: Every name seen so far: clear ones are readable on every image, alike ones are in a verdict together,
         #: and the rest differ by their name or value.
         self._known: set[str] = set()
@@ -383,19 +445,8 @@ class _Reader:
         self._shapes: dict[AbstractSet[str], _Shape] = {}
         #: Which of these sets the names of one pair of graphs belong to, where no question asks for a name.
         self._settled: dict[tuple[int, int], set[str]] = {}
-        #: What decides on every name, where the policy tells none from another.
-        self._one_for_all = self._uniform()
-
-    def _uniform(self) -> _Verdict | None:
-        other, by_property = self._by_name.other, self._policy.by_property
-        if self._by_name.names or self._by_name.same or by_property(other.forbid) or by_property(other.allow):
-            return None
-        query = self._query._replace(resource=Property("", None))  # type: ignore[arg-type]
-        return _Verdict(*self._policy._ahead(other, query))
 
     def hidden(self, image: Image, names: AbstractSet[str]) -> AbstractSet[str]:
-        if self._one_for_all is not None:
-            return _NONE if self._readable(self._one_for_all, image) else names
         # The images of a list have few different sets of names, and a frozen set remembers its hash.
         same = self._shapes.get(names) if isinstance(names, frozenset) else None
         alike, apart = same or self._shape(names)
@@ -425,43 +476,15 @@ class _Reader:
         if settled is not None:
             settled.add(name)
             return
-        # No image: what is walked here asks about the subject, the circumstances and the name only.
-        query = self._query._replace(resource=Property(name, None))  # type: ignore[arg-type]
-        forbid, allow = self._policy._ahead(graphs, query)
+        verdict = self._verdict(graphs, name)
+        forbid, allow = verdict.forbid, verdict.allow
         if forbid is NO and isinstance(allow, Leaf) and allow.holds:
             settled = self._clear
         elif self._policy.by_property(forbid) or self._policy.by_property(allow):
-            self._apart[name] = _Verdict(forbid, allow)
+            self._apart[name] = verdict
             return
         else:
-            settled = self._alike.setdefault((id(forbid), id(allow)), _Verdict(forbid, allow)).names
+            settled = self._alike.setdefault((id(forbid), id(allow)), verdict).names
         settled.add(name)
         if not self._policy.by_property(graphs.forbid) and not self._policy.by_property(graphs.allow):
             self._settled[key] = settled
-
-    def _readable(self, verdict: _Verdict, image: Image, name: str | None = None) -> bool:
-        """Whether ``name`` is readable; None stands for all the names of ``verdict``, which no question asks for."""
-        alike = verdict.alike
-        try:
-            key = alike.key(image)
-            found = alike.known.get(key, NEW)
-            if found is not None and found is not NEW:
-                return found  # type: ignore[no-any-return]
-        except Exception:
-            found = None  # perhaps the policy does not even ask for what cannot be read
-        try:
-            query = self._query
-            if name is not None:
-                query = query._replace(resource=Property(name, image, image.properties.get(name)))
-            else:
-                self._unnamed.image = image
-            leaf_of = self._policy._leaf
-            forbidden = verdict.forbid is not NO and leaf_of(verdict.forbid, query).holds
-            readable = not forbidden and leaf_of(verdict.allow, query).holds
-            if found is NEW:
-                alike.remember(key, readable, query, verdict.forbid, verdict.allow)
-            return readable
-        except Exception as error:
-            self._policy.errors += 1
-            log.warning("cannot evaluate the policy for `read` of a property: %s", type(error).__name__)
-            return False
