@@ -12,6 +12,7 @@ from typing import TypeVar
 from protect.errors import ConfigError
 
 Choice = TypeVar("Choice", bound=StrEnum)
+Default = TypeVar("Default", bound=int | None)
 
 _YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
@@ -80,7 +81,7 @@ def seconds(conf: Mapping[str, str], name: str, default: float, *, least: str = 
     return number
 
 
-def count(conf: Mapping[str, str], name: str, default: int, what: str) -> int:
+def count(conf: Mapping[str, str], name: str, default: Default, what: str) -> int | Default:
     """Return a whole number above 0; raises ConfigError. ``what`` is what is counted."""
     value = conf.get(name, "").strip()
     if not value:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -103,10 +101,10 @@ class Settings:
         options.check_known(local_conf, OPTIONS)
         _check_available(local_conf)
         return cls(
-            policy=_paths(local_conf.get("policy", "")),
+            policy=options.words(local_conf, "policy"),
             mode=options.choice(local_conf, "mode", Mode.ENFORCE),
-            reload=_seconds(local_conf.get("reload", str(DEFAULT_RELOAD))),
-            image_size_cap=_cap(local_conf.get("image_size_cap", "")),
+            reload=options.seconds(local_conf, "reload", DEFAULT_RELOAD),
+            image_size_cap=options.count(local_conf, "image_size_cap", None, "bytes"),
             decision_log=options.choice(local_conf, "decision_log", DecisionLog.DENIED),
             decision_log_facts=options.flag(local_conf, "decision_log_facts"),
             protection_format=options.choice(local_conf, "protection_format", ProtectionFormat.ROLES),
@@ -176,15 +174,6 @@ def _claims(value: str) -> ClaimNames:
     return ClaimNames(**found)
 
 
-def _paths(value: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(value))
-    except ValueError as error:
-        raise ConfigError(
-            f"`policy = {value}` cannot be split into paths: {str(error).lower()}; quote a path that has spaces"
-        ) from None
-
-
 def _rules(conf: Mapping[str, str]) -> str | None:
     path = conf.get("policy_rules", "").strip()
     if path and options.choice(conf, "protection_format", ProtectionFormat.ROLES) is not ProtectionFormat.POLICIES:
@@ -192,22 +181,3 @@ def _rules(conf: Mapping[str, str]) -> str | None:
             f"`policy_rules = {path}` is read for `protection_format = policies` only; set both, or leave it out"
         )
     return path or None
-
-
-def _seconds(value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ConfigError(f"`reload = {value}` is not accepted; accepted: a number of seconds, 0 for never")
-    return seconds
-
-
-def _cap(value: str) -> int | None:
-    if not value.strip():
-        return None
-    digits = value.strip()
-    if not (digits.isascii() and digits.isdigit()) or int(digits) == 0:
-        raise ConfigError(f"`image_size_cap = {value}` is not accepted; accepted: a number of bytes above 0")
-    return int(digits)

@@ -34,6 +34,11 @@ def test_without_options_the_shipped_rules_are_enforced() -> None:
     assert settings() == Settings((), Mode.ENFORCE, 5.0, None, DecisionLog.DENIED)
 
 
+@pytest.mark.parametrize("option", ["reload", "image_size_cap", "policy", "policy_rules", "decision_log_facts"])
+def test_an_option_that_is_left_empty_is_as_if_it_were_not_there(option: str) -> None:
+    assert settings(**{option: " "}) == settings()
+
+
 def test_every_option_is_read() -> None:
     assert settings(
         policy='/etc/a.polar "/etc/with space"',
@@ -103,7 +108,7 @@ def test_every_option_is_read() -> None:
         pytest.param(
             "policy",
             '"a',
-            '`policy = "a` cannot be split into paths: no closing quotation; quote a path that has spaces',
+            '`policy = "a` cannot be split into paths: no closing quotation; quote what has spaces',
             id="half-a-quote",
         ),
         pytest.param(
