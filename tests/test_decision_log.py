@@ -101,6 +101,19 @@ def test_no_value_is_in_a_line(resource: Any, told: tuple[str, str, str | None])
     assert b"SECRET" not in kept.memory.lines[0]
 
 
+def test_facts_are_told_where_they_are_asked_for() -> None:
+    kept = Kept(facts=True)
+    kept.record(query=Query(SUBJECT, "get_image", IMAGE, {"api": "glance", "import_uri": "https://SECRET@h/"}))
+    [line] = kept.lines()
+    assert line["facts"]["image"]["owner"] == "t1"
+    assert line["facts"]["context"] == {
+        "api": "glance",
+        **dict.fromkeys(("api_version", "remote_address", "store", "import_method")),
+    }
+    assert b"SECRET" not in kept.memory.lines[0]
+    assert "cut" not in line
+
+
 @pytest.mark.parametrize(
     ("which", "written"),
     [
@@ -349,14 +362,16 @@ def test_counters_do_not_grow_with_what_they_count(stalled: Stalled) -> None:
 
 
 def test_what_waits_holds_on_to_no_long_text(stalled: Stalled) -> None:
-    recorder = stuck(stalled, [])
+    recorder = stuck(stalled, [], facts=True)
     long = "x" * 300_000
     decision = Decision(False, f"no rule allows `{long}`", "r1")
-    query = Query(Subject(id=long, tenant=long), long, Resource(long, long))
+    roles = frozenset(map(str, range(10_000)))
+    query = Query(Subject(id=long, tenant=long, roles=roles), long, Resource(long, long), {"store": long})
     headers = {"HTTP_X_REQUEST_ID": long, "HTTP_TRACEPARENT": long}
     recorder(query, decision, Call(headers, Limits(), enforcement_point=long))
     [line] = recorder._waiting
     assert sum(len(each) for each in line if isinstance(each, str)) < 5000
+    assert len(orjson.dumps(line[-1])) < 500
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["somebody reads", "nobody reads"])
@@ -396,6 +411,28 @@ def test_a_line_is_never_longer_than_a_pipe_takes_at_once(text: str) -> None:
     assert len(kept.memory.lines[0]) <= select.PIPE_BUF
     assert long.startswith(line["subject"])
     assert len(line["subject"]) >= 32
+
+
+def test_a_line_that_is_too_long_leaves_out_facts_before_it_cuts_texts() -> None:
+    kept = Kept(facts=True)
+    roles = frozenset(f"{number:02}\u20ac\u20ac\u20ac\u20ac\u20ac" for number in range(60))
+    long = Subject(id="\u20ac" * 200, tenant="\u20ac" * 200, roles=roles, service_roles=roles)
+    kept.record(query=Query(long, "get_image", Image(id="\u20ac" * 200, owner="t1", visibility="private")))
+    [line] = kept.lines()
+    assert len(kept.memory.lines[0]) <= select.PIPE_BUF
+    assert line["subject"] == long.id
+    assert "subject" not in line["facts"]
+    assert line["facts"]["image"]["owner"] == "t1"
+    assert "cut" not in line
+
+
+def test_a_line_says_where_its_texts_were_cut_earlier_than_usual() -> None:
+    kept = Kept(facts=True)
+    long = "\x01" * 200
+    kept.record(query=Query(Subject(id=long, tenant=long), "get_image", Property(long, Image(id=long))))
+    [line] = kept.lines()
+    assert line["cut"] == len(line["subject"]) < 200
+    assert "facts" not in line
 
 
 def test_trouble_with_the_metrics_does_not_end_the_log(caplog: pytest.LogCaptureFixture) -> None:

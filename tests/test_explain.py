@@ -88,6 +88,9 @@ def test_explain_says_why(capsys: pytest.CaptureFixture[str], arguments: list[st
         pytest.param(["--subject", "id=a,id=b", "--action", "x", *OWN], "twice", id="a key that is there twice"),
         pytest.param(["nowhere", *WHO, "--action", "x", *OWN], "does not exist", id="a policy that is not there"),
         pytest.param(["-", *WHO], "standard input", id="both ways at once"),
+        pytest.param(["--subject", "=", "--action", "x", *OWN], "write key=value", id="an empty key"),
+        pytest.param([*WHO, "--action", "x", *OWN, "x:=NaN"], "a number, or JSON", id="a number that is none"),
+        pytest.param([*WHO, "--action", "x", *OWN, 'x:={"a":1,"a":2}'], "or JSON", id="a key twice in JSON"),
     ],
 )
 def test_wrong_usage_is_said(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
@@ -225,3 +228,11 @@ def test_a_subject_without_an_id_has_none(tmp_path: Path, subject: str, allowed:
     path.write_text('allow(s: Subject, "get_image", _i: Image) if not s.id = "nobody" and not s.id = "";\n')
     status = main(["decide", str(path), *asked("image:1", "owner=t", subject=subject)[1:]])
     assert status == (0 if allowed else 1)
+
+
+def test_what_is_wrong_on_standard_input_is_said_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"subject": 1, "subject": 2}')))
+    assert main(["decide", "-"]) == 2
+    assert "standard input has the key `subject` twice" in capsys.readouterr().err

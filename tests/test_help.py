@@ -123,7 +123,7 @@ def _made_before(machine: Path, example: str) -> None:
         import gzip
 
         assert main(["compile", "rules", "-o", "candidate.json"]) == 0
-        (machine / "decisions.log.gz").write_bytes(gzip.compress(DECISION.encode()))
+        (machine / "decisions.log.1.gz").write_bytes(gzip.compress(DECISION.encode()))
     for name in re.findall(r" -o (\S+)", example):
         (machine / name).unlink(missing_ok=True)
 

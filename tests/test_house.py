@@ -160,7 +160,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     # What a proxy says of a connection holds for a gateway's question too.
     "protect.service.originals": ("protect.errors", "protect.proxy.headers"),
-    "protect.service.recording": ("protect.values", "protect.service", "protect.settings"),
+    "protect.service.recording": (
+        "protect.values",
+        "protect.service",
+        "protect.settings",
+        "protect.enforcement.logged_facts",
+    ),
     "protect.service.settings": (
         "protect.errors",
         "protect.options",

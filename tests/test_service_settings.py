@@ -27,6 +27,7 @@ def test_options_are_read() -> None:
         policy='/a "/b c"',
         reload="60",
         decision_log="all",
+        decision_log_facts="yes",
         decision_log_file="/log",
         entities="/e",
         public_url="https://x.example/base/",
@@ -39,7 +40,8 @@ def test_options_are_read() -> None:
     )
     assert found.policy == ("/a", "/b c")
     assert (found.reload, found.max_age) == (60, 180)
-    assert (found.decision_log, found.decision_log_file) == (DecisionLog.ALL, "/log")
+    assert (found.decision_log, found.decision_log_facts) == (DecisionLog.ALL, True)
+    assert found.decision_log_file == "/log"
     assert (found.tokens, found.entities, found.public_url) == ("/t", "/e", "https://x.example/base")
     assert found.metrics is MetricsAccess.OPEN
     assert found.limits == Limits(body=10, documents=20, images=25, batch=30, seconds=0.5)

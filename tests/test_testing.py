@@ -250,7 +250,6 @@ INVARIANTS = [
     ("never: any other", Proof.PROVEN),
     ("type: Member\n    never: '*'", Proof.PROVEN),
     ('never: get_image\n    when: context.get("api") = "v1" and image.get("x") < 2', Proof.REFUTED),
-    ("never: get_image\n    when: subject.authenticated and subject.authenticated = false", Proof.PROVEN),
 ]
 
 
@@ -261,6 +260,65 @@ def test_an_invariant_is_about_every_request(tmp_path: Path, said: str, expected
     assert result.verdict is not None
     assert result.verdict.proof is expected
     assert bool(result.verdict.examples) is (expected is Proof.REFUTED)
+
+
+@pytest.mark.parametrize(
+    ("said", "anyway"),
+    [
+        pytest.param(
+            "never: get_image, when: subject.authenticated and subject.authenticated = false", True, id="never"
+        ),
+        pytest.param("never: get_image, when: subject.authenticated = false", False, id="never of somebody"),
+        pytest.param("always: get_image, when: image.size < 1 and image.size > 2", True, id="always"),
+        pytest.param(
+            "allowed: '*', only_when: subject.authenticated or not subject.authenticated", True, id="only when anything"
+        ),
+        pytest.param("allowed: '*', only_when: subject.authenticated", False, id="only when something"),
+        pytest.param(
+            'type: Property, never: update, when: property.name = "a" and property.name = "b"',
+            True,
+            id="two names at once",
+        ),
+        pytest.param('type: Property, never: update, when: property.name = "zz"', False, id="a name of nobody's"),
+        pytest.param("allowed: get_image, implies: get_image", True, id="an action that implies itself"),
+        pytest.param("allowed: get_image, implies: get_images", False, id="an action that implies another one"),
+    ],
+)
+def test_an_invariant_that_holds_whatever_the_policy_is_is_a_mistake(tmp_path: Path, said: str, anyway: bool) -> None:
+    tests = f"invariants:\n  - {{name: it, {said}}}\n"
+    if anyway:
+        [mistake] = mistakes(tmp_path, tests)
+        assert "the invariant `it` holds whatever the policy is" in mistake
+    else:
+        assert suite_of(tmp_path, tests).results
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        pytest.param("subjects: []\n    actions: [get_image]\n    resources: '*'\n    expect: deny", id="of nobody"),
+        pytest.param("subjects: '*'\n    actions: []\n    resources: '*'\n    allow: {}", id="of no action"),
+        pytest.param(
+            "table: |\n      subject action own\n      alice get_image .", id="with answers that do not count"
+        ),
+    ],
+)
+def test_a_test_that_asks_nothing_is_a_mistake(tmp_path: Path, asks: str) -> None:
+    [mistake] = mistakes(tmp_path, f"tests:\n  - name: it\n    {asks}\n")
+    assert "the test `it` asks nothing" in mistake
+
+
+def test_an_invariant_without_an_action_is_a_mistake(tmp_path: Path) -> None:
+    [mistake] = mistakes(tmp_path, "invariants:\n  - {name: it, never: []}\n")
+    assert mistake.startswith("2:23: no action is named")
+
+
+def test_a_test_that_asks_more_than_anybody_reads_is_a_mistake(tmp_path: Path) -> None:
+    world = "policy: p.polar\nsubjects: {" + ", ".join(f"s{n}: {{}}" for n in range(400)) + "}\n"
+    world += "images: {" + ", ".join(f"i{n}: {{}}" for n in range(400)) + "}\n"
+    tests = "tests:\n  - {name: it, subjects: '*', actions: [get_image], resources: '*', expect: deny}\n"
+    [mistake] = mistakes(tmp_path, tests, world=world)
+    assert "160,000 questions, more than 100,000" in mistake
 
 
 def test_an_example_against_an_invariant_is_decided_so_by_the_policy(tmp_path: Path) -> None:

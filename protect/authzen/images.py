@@ -76,6 +76,10 @@ class GivenImage(StoredImage):
             raise NotGiven(self.message())
         return cast("Mapping[str, str]", members)
 
+    def told_members(self) -> Mapping[str, str] | None:
+        """Return the members, None where they were not given."""
+        return cast("Mapping[str, str] | None", self.document.get("members"))
+
     @property
     def properties(self) -> Mapping[str, object]:
         if self._properties is None:

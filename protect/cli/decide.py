@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from protect.cli import explain, policies, questions
+from protect.cli import explain, questions
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -46,10 +46,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Decide, print, and return the exit status."""
     from protect.authzen.answers import answer
 
-    paths = list(chosen.paths)
-    query = questions.read(chosen, paths)
-    policy = policies.load(paths, policies.protection(chosen))
-    questions.warn(chosen, policy)
+    query, policy = questions.asked(chosen)
     decision = policy.decide(query)
     print(json.dumps(answer(query, decision)))
     return 0 if decision.allowed else 1

@@ -64,10 +64,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Decide, print, and return the exit status."""
-    paths = list(chosen.paths)
-    query = questions.read(chosen, paths)
-    policy = policies.load(paths, policies.protection(chosen))
-    questions.warn(chosen, policy)
+    query, policy = questions.asked(chosen)
     explanation = policy.explain(query)
     print(as_json(query, explanation) if chosen.format == "json" else as_text(query, explanation))
     return 0 if explanation.decision.allowed else 1

@@ -56,7 +56,7 @@ def load(paths: Sequence[str], protection: Protection) -> Policy:
     """
     from protect import loading
 
-    return loading.compile_sources(_sources(paths, protection))
+    return loading.compile_sources(sources(paths, protection))
 
 
 def split(argument: str) -> list[str]:
@@ -66,7 +66,8 @@ def split(argument: str) -> list[str]:
     return argument.split(",")
 
 
-def _sources(paths: Sequence[str], protection: Protection) -> Sources:
+def sources(paths: Sequence[str], protection: Protection) -> Sources:
+    """Return the files that ``load`` would make a policy of. Raises ConfigError and PolicyError."""
     from protect import loading
 
     if not all(paths):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from protect import json_bodies
+from protect.cli import policies
 from protect.cli.streams import standard_input
-from protect.errors import ConfigError
+from protect.errors import ConfigError, MalformedRequest
 from protect.showing import visible
 
 if TYPE_CHECKING:
@@ -59,17 +60,33 @@ def add_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--context", metavar="CONTEXT", nargs="+", default=[], help="the circumstances: store=fast")
 
 
+def asked(chosen: argparse.Namespace) -> tuple[Query, Policy]:
+    """Return the query and the policy that is asked, and warn of what is probably misspelt.
+
+    Raises ConfigError, MalformedRequest and PolicyError.
+    """
+    paths = list(chosen.paths)
+    query = read(chosen, paths)
+    policy = policies.load(paths, policies.protection(chosen))
+    warn(chosen, policy)
+    return query, policy
+
+
 def read(chosen: argparse.Namespace, paths: list[str]) -> Query:
     """Return the query. Takes `-` out of ``paths``. Raises ConfigError and MalformedRequest."""
     from protect.authzen.entities import NO_ENTITIES
     from protect.authzen.evaluations import query
-    from protect.json_bodies import parse_object
 
     if "-" in paths:
         paths.remove("-")
         if chosen.subject or chosen.action or chosen.resource or chosen.context:
             raise ConfigError("`-` reads the whole query from standard input; leave the other flags out")
-        return query(parse_object(standard_input("give an AuthZEN evaluation there")), NO_ENTITIES)
+        given = standard_input("give an AuthZEN evaluation there")
+        try:
+            message = json_bodies.parse_object(given)
+        except MalformedRequest as error:
+            raise ConfigError(str(error).replace("the body", "standard input")) from None
+        return query(message, NO_ENTITIES)
     missing = [flag for flag in ("subject", "action", "resource") if not getattr(chosen, flag)]
     if missing:
         wanted = ", ".join(f"--{flag}" for flag in missing)
@@ -200,7 +217,7 @@ def _pairs(words: Iterable[str], flag: str) -> Iterator[tuple[str, Any]]:
     for word in words:
         for part in word.split(","):
             key, equals, value = part.partition("=")
-            if equals:
+            if key.removesuffix(":") and equals:
                 last = _renamed(key)
                 if last in found:
                     raise ConfigError(f"`{key}` of {flag} is there twice; keep one of them")
@@ -223,10 +240,10 @@ def _value(key: str, values: list[str], flag: str) -> Any:
     name = key.rpartition(".")[2]
     try:
         if key.endswith(":"):
-            return json.loads(text)
+            return json_bodies.parse(text.encode())
         if name in _NUMBERS:
             return int(text)
-    except ValueError:
+    except (ValueError, MalformedRequest):
         raise ConfigError(
             f"`{text}` is not what `{key.removesuffix(':')}` of {flag} takes; write a number, or JSON"
         ) from None

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from protect.cli import policies
+from protect.cli import decision_logs, policies
+from protect.cli.decision_logs import Raw
 from protect.errors import ConfigError
 from protect.showing import visible
 
@@ -28,7 +26,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Decides every line of a decision log anew, by another policy, and shows what would have come out otherwise: wider or
 narrower, with the number of requests, an example, and the rule. The log is what the filter and `protect serve` write,
-one JSON object on a line; `.gz` files are read as well, and `-` is standard input.
+one JSON object on a line. Compressed ones (gzip) are read as they are, several are written with commas between them,
+and `-` is standard input.
 
 A line says who asked for what, and not everything that a policy may ask about. Where the answer depends on what the
 line does not tell, it is counted as `cannot say`, with what was wanting. Nothing is guessed.
@@ -38,7 +37,7 @@ EXAMPLES = """\
 examples:
   protect replay decisions.log rules my_rules.polar
       what your rules would have changed
-  protect replay --fail-on changed --format json decisions.log.gz candidate.json
+  protect replay --fail-on changed --format json decisions.log,decisions.log.1.gz candidate.json
       for a pipeline, where lines that cannot be decided are no failure
   journalctl -o cat -u glance-api | protect replay - rules
       text before an object is skipped
@@ -56,8 +55,13 @@ exit status:
 FAIL_ON = ("any", "changed", "wider", "narrower", "none")
 _EVERY = 5_000  # lines between two looks at the clock
 _FIRST, _AGAIN = 1.0, 0.2  # seconds: until there is a bar, and between two of them
-#: Names of properties that are kept for one kind of change: clients make them up.
+#: Names of properties that are kept for one kind of change, and kinds that are told apart: clients make names up.
 _MOST_NAMES = 1_000
+_MOST_KINDS = 10_000
+#: In the place of an action where there are too many.
+_OTHER = "(others)"
+#: What is kept of the first line of a kind.
+_TOLD = ("time", "subject", "tenant", "resource_id", "request_id", "reason", "revision")
 _ORDER = {"denied": 0, "error": 0, "discarded": 1, "allowed": 2}
 _WORDS = {"allowed": "allowed", "denied": "denied", "dropped": "discarded"}
 
@@ -71,10 +75,10 @@ def add_commands(commands: Commands, exit_status: str) -> None:
         epilog=EXAMPLES + STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("log", metavar="LOG", help="the decision log; `-` is standard input")
+    command.add_argument("log", metavar="LOG", help="the decision log, or several with commas; `-` is standard input")
     command.add_argument("paths", metavar="POLICY", nargs="*", help="the policy (without: the shipped rules)")
     command.add_argument("--format", choices=("text", "json"), default="text")
-    command.add_argument("--limit", metavar="N", type=int, default=20, help="changes that are shown (default: 20)")
+    command.add_argument("--limit", metavar="N", type=_limit, default=20, help="changes that are shown (default: 20)")
     command.add_argument(
         "--fail-on", choices=FAIL_ON, default="any", help="what makes the exit status 1 (default: any)"
     )
@@ -82,15 +86,22 @@ def add_commands(commands: Commands, exit_status: str) -> None:
     command.set_defaults(run=run)
 
 
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"`{text}` is not accepted; accepted: a whole number, 0 or more")
+    return int(text)
+
+
 @dataclass(slots=True)
 class Change:
-    """Lines that would be decided otherwise, in the same way. ``number`` and ``line`` are the first."""
+    """Lines that would be decided otherwise, in the same way. ``log``, ``number`` and ``line`` are of the first."""
 
     was: str
     now: str
     action: str
     resource: str
     rule: str
+    log: str
     number: int
     line: Line
     count: int = 0
@@ -110,24 +121,32 @@ class Findings:
     unreadable: int = 0
     same: int = 0
     allowed_before: int = 0
+    with_facts: int = 0
     changes: dict[tuple[Any, ...], Change] = field(default_factory=dict)
     unsaid: Counter[tuple[str, str, tuple[str, ...]]] = field(default_factory=Counter)
 
-    def add(self, number: int, line: Line, answer: Answer) -> None:
+    def add(self, raw: Raw, line: Line, answer: Answer) -> None:
         """Count one line."""
-        was = line["outcome"]
+        was, action, resource = line["outcome"], line["action"], line["resource"]
         self.allowed_before += was == "allowed"
+        self.with_facts += "facts" in line
         if answer.outcome is None:
-            self.unsaid[line["action"], line["resource"], answer.lacking] += 1
+            lacking = action, resource, answer.lacking
+            if lacking not in self.unsaid and len(self.unsaid) >= _MOST_KINDS:
+                lacking = _OTHER, _OTHER, ()
+            self.unsaid[lacking] += 1
             return
         now = _WORDS[answer.outcome]
         if now == was or (now == "denied" and was == "error"):
             self.same += 1
             return
-        key = (was, now, line["action"], line["resource"], answer.rule)
+        key = (was, now, action, resource, answer.rule)
+        if key not in self.changes and len(self.changes) >= _MOST_KINDS:
+            key = (was, now, _OTHER, _OTHER, "")
         change = self.changes.get(key)
         if change is None:
-            change = self.changes[key] = Change(*key, number, line)
+            first = {name: line.get(name) for name in _TOLD}
+            change = self.changes[key] = Change(*key, raw.log, raw.number, first)
         change.count += 1
         name = line.get("property")
         if name and len(change.names) < _MOST_NAMES:
@@ -135,25 +154,36 @@ class Findings:
 
     def sorted(self) -> list[Change]:
         """Return the changes: wider ones first, then by how many lines."""
-        return sorted(self.changes.values(), key=lambda one: (one.direction != "wider", -one.count, one.number))
+        return sorted(self.changes.values(), key=lambda one: (one.direction != "wider", -one.count))
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Replay, print, and return the exit status."""
     policy = policies.load(chosen.paths, policies.protection(chosen))
-    with _opened(chosen.log) as (file, size):
-        found = replayed(file, size, policy)
+    logs = policies.split(chosen.log)
+    found = replayed(decision_logs.lines(logs), policy, decision_logs.size(logs))
     if found.lines == found.unreadable:
         raise ConfigError(f"`{chosen.log}` has no line of a decision log; name what protect logged, as JSON lines")
     if found.unreadable:
-        print(f"protect: {found.unreadable} lines are no decisions, and were left out", file=sys.stderr)
+        what = (
+            "1 line is no decision, and was"
+            if found.unreadable == 1
+            else f"{found.unreadable} lines are no decisions, and were"
+        )
+        print(f"protect: {what} left out", file=sys.stderr)
     if not found.allowed_before:
         print(
             "protect: the log has no decision that allowed: what the policy would refuse cannot show; "
             "log them as well with `decision_log = all`",
             file=sys.stderr,
         )
-    print(as_json(found, policy, chosen.limit) if chosen.format == "json" else as_text(found, chosen.limit))
+    if found.unsaid and not found.with_facts:
+        print(
+            "protect: no line says what else was known, such as roles and owners; "
+            "log that as well with `decision_log_facts = yes`",
+            file=sys.stderr,
+        )
+    print(as_json(found, policy, chosen.limit) if chosen.format == "json" else as_text(found, chosen.limit, logs))
     return int(_failed(found, chosen.fail_on))
 
 
@@ -169,39 +199,26 @@ def _failed(found: Findings, fail_on: str) -> bool:
     return fail_on in directions
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a log; with it comes its size in bytes, 0 where that is not known."""
-    if path == "-":
-        yield sys.stdin.buffer, 0
-    elif path.endswith(".gz"):
-        with gzip.open(path) as file:
-            yield file, 0  # type: ignore[misc]
-    else:
-        with open(path, "rb") as file:
-            yield file, Path(path).stat().st_size
-
-
-def replayed(file: BinaryIO, size: int, policy: Policy) -> Findings:
-    """Decide every line anew."""
+def replayed(lines: Iterable[Raw], policy: Policy, size: int = 0) -> Findings:
+    """Decide every line anew. ``size``: how many bytes there are, 0 where that is not known."""
     from protect.replay.deciding import Replay
     from protect.replay.lines import parsed
 
     replay, found, bar = Replay(policy), Findings(), _Bar(size)
-    read = 0
-    for number, raw in enumerate(file, start=1):
-        read += len(raw)
-        if number % _EVERY == 0:
-            bar.show(number, read)
-        if not raw.strip():
-            continue
-        found.lines += 1
-        line = parsed(raw)
-        if line is None or line["outcome"] not in _ORDER:
-            found.unreadable += 1
-            continue
-        found.add(number, line, replay.answer(line))
-    bar.end()
+    try:
+        for at, raw in enumerate(lines, start=1):
+            if at % _EVERY == 0:
+                bar.show(at, raw.read)
+            if raw.data is not None and not raw.data.strip():
+                continue
+            found.lines += 1
+            line = None if raw.data is None else parsed(raw.data)
+            if line is None or line["outcome"] not in _ORDER:
+                found.unreadable += 1
+                continue
+            found.add(raw, line, replay.answer(line))
+    finally:
+        bar.end()
     return found
 
 
@@ -227,7 +244,7 @@ class _Bar:
             print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
 
 
-def as_text(found: Findings, limit: int) -> str:
+def as_text(found: Findings, limit: int, logs: Sequence[str] = ()) -> str:
     """Return the findings for a terminal."""
     lines: list[str] = []
     changes = found.sorted()
@@ -236,13 +253,16 @@ def as_text(found: Findings, limit: int) -> str:
         if change.names:
             what += f" {_some(sorted(change.names))}"
         lines.append(f"{change.direction}: {what}: {change.was} -> {change.now}, {_times(change.count)}")
-        lines.append(f"  {_first(change)}")
-        lines.append(f"  by {change.rule}" if change.rule else "  no rule decides it")
+        lines.append(
+            f"  first in line {change.number}{f' of {change.log}' if len(logs) > 1 else ''}: {_who(change.line)}"
+        )
+        without = "no rule allows it" if change.now == "denied" else "no rule decides it"
+        lines.append(f"  by {change.rule}" if change.rule else f"  {without}")
     if len(changes) > limit:
         lines.append(f"… and {len(changes) - limit} more kinds of change; see them with --limit")
     unsaid = found.unsaid.most_common()
     for (action, resource, lacking), count in unsaid[:limit]:
-        wanting = ", ".join(lacking[:4]) + (f" and {len(lacking) - 4} more" if len(lacking) > 4 else "")
+        wanting = ", ".join(lacking[:4]) + (f" and {len(lacking) - 4} more" if len(lacking) > 4 else "") or "enough"
         lines.append(f"cannot say: {action} on {resource}, {_times(count)}: the log does not tell {wanting}")
     if len(unsaid) > limit:
         lines.append(f"… and {len(unsaid) - limit} more kinds of lines that cannot be decided")
@@ -256,24 +276,24 @@ def as_text(found: Findings, limit: int) -> str:
 
 def _some(names: list[str]) -> str:
     quoted = ", ".join(f'"{name}"' for name in names[:4])
-    return f"{quoted} and {len(names) - 4} more" if len(names) > 4 else quoted
+    if len(names) <= 4:
+        return quoted
+    return f"{quoted} and {'over ' if len(names) == _MOST_NAMES else ''}{len(names) - 4} more"
 
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _first(change: Change) -> str:
-    line = change.line
+def _who(line: Line) -> str:
     who = ", ".join(f"{field} {line[field]}" for field in ("subject", "tenant") if line.get(field)) or "nobody known"
     request = f", request {line['request_id']}" if line.get("request_id") else ""
-    return f"first in line {change.number}: {who}, on {line.get('resource_id') or 'no id'}{request}"
+    return f"{who}, on {line.get('resource_id') or 'no id'}{request}"
 
 
 def as_json(found: Findings, policy: Policy, limit: int) -> str:
     """Return the findings for other programs."""
     changes = found.sorted()
-    told = ("time", "subject", "tenant", "resource_id", "request_id", "reason", "revision")
     document = {
         "revision": policy.revision,
         "decisions": found.lines - found.unreadable,
@@ -291,7 +311,7 @@ def as_json(found: Findings, policy: Policy, limit: int) -> str:
                 "properties": sorted(change.names),
                 "rule": change.rule or None,
                 "count": change.count,
-                "first": {"line": change.number, **{name: change.line.get(name) for name in told}},
+                "first": {"log": change.log, "line": change.number, **change.line},
             }
             for change in changes[:limit]
         ],

@@ -78,6 +78,7 @@ _ENDPOINT = {
     "public_url": ("URL", "the https address by which clients reach this service, for its metadata"),
     "metrics": ("WHO", "may read /metrics: guarded (as the rest) or open (default: guarded)"),
     "decision_log": ("WHICH", "decisions are logged: denied, all or none (default: denied)"),
+    "decision_log_facts": ("YES", "`yes`: with each decision what it takes to make it again, for protect replay"),
     "decision_log_file": ("FILE", "for the decision log (default: the standard output)"),
     "max_body": ("BYTES", "of a request (default: 1048576)"),
     "max_documents": ("BYTES", "of a request that carries many images (default: 8388608)"),

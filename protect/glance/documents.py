@@ -32,12 +32,13 @@ class StoredImage:
     A fact that is not of its type raises UnexpectedDocument: taken as absent, it could silence a `forbid`.
     """
 
-    __slots__ = ("_members", "_properties", "document")
+    __slots__ = ("_members", "_properties", "_told", "document")
     kind: ClassVar[str] = "Image"
 
     def __init__(self, document: Document, members: Members = nobody) -> None:
         self.document = document
         self._members = members
+        self._told: Mapping[str, str] | None = None
         self._properties: Mapping[str, object] | None = None
 
     @property
@@ -101,7 +102,15 @@ class StoredImage:
     @property
     def members(self) -> Mapping[str, str]:
         # Only shared images have members; the API refuses to list those of others.
-        return self._members(self.document) if self.visibility == "shared" else {}
+        if self.visibility != "shared":
+            return {}
+        if self._told is None:
+            self._told = self._members(self.document)
+        return self._told
+
+    def told_members(self) -> Mapping[str, str] | None:
+        """Return the members of a shared image where somebody has asked for them before, else None."""
+        return self._told
 
     @property
     def properties(self) -> Mapping[str, object]:

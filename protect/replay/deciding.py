@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from protect.analysis import topic_of
+from protect.analysis import Topic
 from protect.analysis.outcomes import Choice, End, Fork, Outcome, Outcomes, Step, upwards
 from protect.glance.attributes import CORE as ATTRIBUTES
 from protect.policy.policy import Policy
 from protect.policy.questions import Of, Operator, Question, asker
 from protect.policy.vocabulary import CORE, Fact, phrase
 from protect.policy.vocabulary import reader as value_of
-from protect.replay.lines import MISSING, Line, kind, query, reader
+from protect.replay.lines import MISSING, Line, is_attribute, kind, query, reader, whole
 from protect.values import Query
 
-#: Lines whose answers are remembered; beyond, the memory is emptied and filled anew.
+#: Lines whose answers, and questions whose graphs are remembered; beyond, the memory is emptied and filled anew.
 MOST_REMEMBERED = 200_000
 
 
@@ -31,17 +31,16 @@ class Answer:
 
 @dataclass(slots=True)
 class _Matter:
-    """What decides on one action on one type of resource, and of one name: the graph, and what it asks for."""
+    """What decides on some lines: the graph, what it asks for, and what it has answered."""
 
     step: Step
     kind: str
-    action: str
+    attribute: bool
     facts: tuple[Fact, ...]
     readers: tuple[Callable[[Line], Any], ...]
     #: Which of the facts are only ever compared with each other: what they are does not matter, only which are equal.
     compared: tuple[int, ...]
-    answers: dict[tuple[Any, ...], Answer]
-    attribute: bool = False
+    answers: dict[tuple[Any, ...], Answer] = field(default_factory=dict)
 
 
 class Replay:
@@ -50,23 +49,25 @@ class Replay:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._made = Outcomes(rules=True)
-        self._matters: dict[tuple[str, str, str | None, bool], _Matter] = {}
-        #: By identity, which is safe: ``_made`` keeps every step.
-        self._asked: dict[int, tuple[Fact, ...]] = {}
-        self._only_compared: dict[int, tuple[int, ...]] = {}
+        #: By type, action, property and whether that is an attribute. Clients make up names, so not for ever.
+        self._topics: dict[tuple[str, str, str | None, bool], _Matter] = {}
+        #: By the identity of the graph, which is safe: ``_made`` keeps every one.
+        self._matters: dict[tuple[int, str, bool], _Matter] = {}
         self._askers: dict[int, Callable[[Query], bool]] = {}
         self._remembered = 0
 
     def answer(self, line: Line) -> Answer:
         """Return what the policy decides on this line, or which facts were wanting."""
         name = line.get("property")
-        if line["resource"] == "Property" and not isinstance(name, str):
-            return Answer(None, ("the property's name",))
+        if not whole(line, line["action"]):
+            return Answer(None, ("the action's whole name",))
         if line["resource"] != "Property":
             return self._answer(line, None, attribute=False)
-        attribute = (line.get("facts") or {}).get("attribute", MISSING)
-        if isinstance(attribute, bool) or name not in ATTRIBUTES:
-            return self._answer(line, name, attribute=attribute is True)
+        if name is None or not whole(line, name):
+            return Answer(None, ("the property's name",))
+        attribute = is_attribute(line)
+        if attribute is not None or name not in ATTRIBUTES:
+            return self._answer(line, name, attribute=bool(attribute))
         # An attribute of the API, or a property that somebody asked about by that name: they are decided differently.
         one, other = (self._answer(line, name, attribute=each) for each in (True, False))
         if one.outcome is other.outcome:
@@ -75,47 +76,43 @@ class Replay:
 
     def _answer(self, line: Line, name: str | None, *, attribute: bool) -> Answer:
         topic = (line["resource"], line["action"], name, attribute)
-        matter = self._matters.get(topic)
+        matter = self._topics.get(topic)
         if matter is None:
-            matter = self._matters[topic] = self._matter(line, name, attribute=attribute)
+            if len(self._topics) >= MOST_REMEMBERED:
+                self._topics.clear()
+            matter = self._topics[topic] = self._matter(kind(line), line["action"], name, attribute=attribute)
         values = [read(line) for read in matter.readers]
         key = _pattern(values, matter.compared)
         known = matter.answers.get(key)
         if known is None:
-            if self._remembered > MOST_REMEMBERED:
+            if self._remembered >= MOST_REMEMBERED:
                 for one in self._matters.values():
                     one.answers.clear()
                 self._remembered = 0
             self._remembered += 1
-            known = matter.answers[key] = self._decided(matter, values, name)
+            known = matter.answers[key] = self._decided(matter, values, line["action"], name)
         return known
 
-    def _matter(self, line: Line, name: str | None, *, attribute: bool) -> _Matter:
-        of = kind(line)
-        topic = topic_of(self._policy, of, line["action"], name, attribute=attribute)
+    def _matter(self, of: str, action: str, name: str | None, *, attribute: bool) -> _Matter:
+        """Return what decides. Actions and names that the policy does not tell apart have one in common."""
+        topic = Topic(of, action, None if name is None else frozenset({name}), attribute)
         step = topic.step(self._policy, self._made)
-        facts = self._asked.get(id(step))
-        if facts is None:
-            found = dict.fromkeys(fact for one in upwards(step) if not isinstance(one, End) for fact in _facts(one))
-            found.pop(CORE, None)
-            facts = self._asked[id(step)] = tuple(found)
-        readers = tuple(reader(fact, of) for fact in facts)
-        compared = self._compared(step, facts)
-        return _Matter(step, of, line["action"], facts, readers, compared, {}, attribute)
-
-    def _compared(self, step: Step, facts: Sequence[Fact]) -> tuple[int, ...]:
-        found = self._only_compared.get(id(step))
+        found = self._matters.get((id(step), of, attribute))
         if found is None:
-            told = {fact for one in upwards(step) for fact in _told_apart(one)}
-            found = self._only_compared[id(step)] = tuple(at for at, fact in enumerate(facts) if fact not in told)
+            asked = dict.fromkeys(fact for one in upwards(step) if not isinstance(one, End) for fact in _facts(one))
+            asked.pop(CORE, None)
+            facts = tuple(asked)
+            readers = tuple(reader(fact, of) for fact in facts)
+            apart = _told_apart(step)
+            compared = tuple(at for at, fact in enumerate(facts) if fact not in apart)
+            found = self._matters[id(step), of, attribute] = _Matter(step, of, attribute, facts, readers, compared)
         return found
 
-    def _decided(self, matter: _Matter, values: Sequence[Any], name: str | None) -> Answer:
+    def _decided(self, matter: _Matter, values: Sequence[Any], action: str, name: str | None) -> Answer:
         known = {fact: value for fact, value in zip(matter.facts, values, strict=True) if value is not MISSING}
         if matter.kind == "Property":
             known[CORE] = matter.attribute
-        asked = query(known, matter.action, matter.kind, name)
-        return self._walked(matter, known, asked)
+        return self._walked(matter, known, query(known, action, matter.kind, name))
 
     def _walked(self, matter: _Matter, known: Mapping[Fact, Any], asked: Query) -> Answer:
         """Walk down; where a fact is wanting, both ways."""
@@ -158,19 +155,24 @@ def _facts(step: Fork | Choice) -> tuple[Fact, ...]:
     return step.question.facts() if isinstance(step, Fork) else (step.fact,)
 
 
-def _told_apart(step: Step) -> Iterable[Fact]:
-    """Return the facts whose own value matters to a step, beyond being equal to another fact's."""
-    if isinstance(step, End):
-        return ()
-    if isinstance(step, Choice):
-        return (step.fact,)
-    match step.question:
-        case Question(operator=Operator.EQUALS, operand=Of()):
-            return ()
-        case Question(operator=Operator.SHARED) as asked:
-            return (asked.fact,)  # the line tells the status of this very tenant
-        case asked:
-            return asked.facts()
+def _told_apart(step: Step) -> set[Fact]:
+    """Return the facts whose own value matters to a graph, beyond being equal to another one's."""
+    apart: set[Fact] = set()
+    equal: list[tuple[Fact, ...]] = []
+    for one in upwards(step):
+        match one:
+            case Choice():
+                apart.add(one.fact)
+            case Fork(question=Question(operator=Operator.EQUALS, operand=Of()) as asked):
+                equal.append(asked.facts())
+            case Fork(question=Question(operator=Operator.SHARED) as asked):
+                apart.add(asked.fact)  # the line tells the status of this very tenant
+            case Fork():
+                apart.update(one.question.facts())
+    # What is compared with one of those is told apart by it.
+    while more := {fact for facts in equal if not apart.isdisjoint(facts) for fact in facts} - apart:
+        apart |= more
+    return apart
 
 
 def _pattern(values: list[Any], compared: Iterable[int]) -> tuple[Any, ...]:

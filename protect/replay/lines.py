@@ -9,6 +9,8 @@ made. What is there is known, `null` included; what is not there is not. Values 
     resource      of anything but an image or a property: tenant, status, type, owner, namespace, visibility, scheme
     attribute     whether the API's own attribute was asked about, not a property of that name
     context       the circumstances: api, api_version, store, import_method, …
+
+A text as long as texts may be, 256 characters or what the line says in `cut`, may have been longer.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from protect.policy.vocabulary import TYPES, Fact
+from protect.policy.vocabulary import TYPES, Fact, Kind
 from protect.values import (
     AnyResource,
     Image,
@@ -36,7 +38,7 @@ from protect.values import (
 
 Line = Mapping[str, Any]
 
-#: Names and ids are cut at this length in the log: what is as long may have been longer.
+#: Names and ids are cut at this length in the log, unless the line says otherwise.
 CUT: Final = 256
 
 
@@ -49,20 +51,16 @@ class Missing(Enum):
 MISSING: Final = Missing.MISSING
 
 _TOP = ("outcome", "action", "resource")
-_SUBJECT = frozenset({"domain", "roles", "service_roles", "authenticated", "admin_project"})
-_IMAGE = frozenset({"owner", "visibility", "status", "disk_format", "container_format", "protected", "hidden"}) | {
-    "size",
-    "min_disk",
-    "min_ram",
-}
+#: How a line begins that we wrote.
+_START = b'{"time"'
 _RESOURCE = frozenset({"tenant", "status", "type", "owner", "namespace", "visibility", "scheme"})
 _NONE: Line = {}
 
 
 def parsed(raw: bytes) -> Line | None:
     """Return one line of a log; None for what is none. Text before the object, as of a log's handler, is skipped."""
-    start = raw.find(b"{")
-    if start < 0:
+    start = raw.find(_START)
+    if start < 0 and (start := raw.find(b"{")) < 0:
         return None
     try:
         line = orjson.loads(raw[start:])
@@ -70,13 +68,26 @@ def parsed(raw: bytes) -> Line | None:
         return None
     if not isinstance(line, dict) or not all(isinstance(line.get(field), str) for field in _TOP):
         return None
-    return line
+    name = line.get("property")
+    return line if name is None or isinstance(name, str) else None
+
+
+def whole(line: Line, text: str) -> bool:
+    """Tell whether a text of the line is surely all of it."""
+    cut = line.get("cut", CUT)
+    return len(text) < (cut if isinstance(cut, int) else 0)
 
 
 def kind(line: Line) -> str:
     """Return the type of resource."""
     found: str = line["resource"]
     return found if found in TYPES and found not in ("Subject", "Context") else "Resource"
+
+
+def is_attribute(line: Line) -> bool | None:
+    """Tell whether an attribute of the API was asked about, not a property of that name; None where it is not said."""
+    found = _object(line).get("attribute")
+    return found if isinstance(found, bool) else None
 
 
 def _object(line: Line, *way: str) -> Line:
@@ -86,9 +97,10 @@ def _object(line: Line, *way: str) -> Line:
     return found if isinstance(found, dict) else _NONE
 
 
-def _short(value: Any) -> Any:
-    """Return a text of the log, unless it may have been cut."""
-    if value is None or (isinstance(value, str) and len(value) < CUT):
+def _short(line: Line, field: str) -> Any:
+    """Return a text of the line itself, unless it may have been cut."""
+    value = line.get(field, MISSING)
+    if value is None or (isinstance(value, str) and whole(line, value)):
         return value
     return MISSING
 
@@ -97,21 +109,18 @@ def reader(fact: Fact, of: str) -> Callable[[Line], Any]:
     """Return the function that reads a fact about a query for a type ``of`` resource from a line, or MISSING."""
     match fact:
         case ("subject", "id"):
-            return lambda line: _short(line.get("subject", MISSING))
+            return lambda line: _short(line, "subject")
         case ("subject", "tenant"):
-            return lambda line: _short(line.get("tenant", MISSING))
-        case ("subject", ("roles" | "service_roles") as name):
-            return lambda line: _set(_object(line, "subject").get(name, MISSING))
-        case ("subject", name) if name in _SUBJECT:
-            return lambda line: _scalar(_object(line, "subject").get(name, MISSING))
+            return lambda line: _short(line, "tenant")
+        case ("subject", name):
+            accept = _accept("Subject", name)
+            return lambda line: accept(_object(line, "subject").get(name, MISSING))
         case ("context", "get", name):
-            return lambda line: _scalar(_object(line, "context").get(name, MISSING))
+            return lambda line: _text(_object(line, "context").get(name, MISSING))
         case ("action",):
             return lambda line: line["action"]
         case ("resource", "name") if of == "Property":
-            return lambda line: _short(line.get("property", MISSING))
-        case ("resource", "core"):
-            return lambda line: _object(line).get("attribute", MISSING)
+            return lambda line: _short(line, "property")
     return _of_resource(fact, of)
 
 
@@ -121,30 +130,53 @@ def _of_resource(fact: Fact, of: str) -> Callable[[Line], Any]:
     if fact[0] == "resource" and len(image) == 1:
         [name] = image
         if name == "id":
-            return lambda line: _short(line.get("resource_id", MISSING))
+            return lambda line: _short(line, "resource_id")
         if name == "members":
-            return lambda line: _short(_object(line).get("membership", MISSING))
-        if name in _IMAGE:
-            return lambda line: _scalar(_object(line, "image").get(name, MISSING))
-    elif fact[0] == "resource" and len(fact) == 2 and of not in ("Image", "Property"):
+            return lambda line: _text(_object(line).get("membership", MISSING))
+        accept = _accept("Image", name)
+        return lambda line: accept(_object(line, "image").get(name, MISSING))
+    if fact[0] == "resource" and len(fact) == 2 and of not in ("Image", "Property"):
         name = fact[1]
         if name == "id" and not to_image:
-            return lambda line: _short(line.get("resource_id", MISSING))
+            return lambda line: _short(line, "resource_id")
         if name == "type" and of == "Resource":
-            return lambda line: _short(line["resource"])
+            return lambda line: _short(line, "resource")
         if name in _RESOURCE:
-            return lambda line: _scalar(_object(line, "resource").get(name, MISSING))
-    return lambda line: MISSING
+            return lambda line: _text(_object(line, "resource").get(name, MISSING))
+    return _missing
 
 
-def _scalar(value: Any) -> Any:
-    return value if value is None or value is MISSING or isinstance(value, str | int | float) else MISSING
+def _missing(_: Any) -> Any:
+    return MISSING
 
 
-def _set(value: Any) -> Any:
+def _text(value: Any) -> Any:
+    return value if value is None or isinstance(value, str) else MISSING
+
+
+def _truth(value: Any) -> Any:
+    return value if isinstance(value, bool) else MISSING
+
+
+def _number(value: Any) -> Any:
+    return value if value is None or (isinstance(value, int | float) and not isinstance(value, bool)) else MISSING
+
+
+def _roles(value: Any) -> Any:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         return MISSING
     return tuple(sorted(value))
+
+
+def _accept(of: str, name: str) -> Callable[[Any], Any]:
+    """Return what takes a value for the fact of that name, or MISSING for one of another type: nobody has logged it."""
+    if of == "Subject" and name in ("roles", "service_roles"):
+        return _roles
+    word = TYPES[of].get(name)
+    return _TYPED.get(word.kind, _missing) if word is not None else _missing
+
+
+_TYPED: Mapping[Kind, Callable[[Any], Any]] = {Kind.TEXT: _text, Kind.TRUTH: _truth, Kind.NUMBER: _number}
 
 
 def query(known: Mapping[Fact, Any], action: str, of: str, name: str | None) -> Query:

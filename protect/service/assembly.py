@@ -83,7 +83,9 @@ def sidecar(settings: DecisionSettings) -> Sidecar:
     protection = Protection(settings.protection_format, settings.policy_rules)
     reloader = Reloader(settings.policy, settings.reload, protection=protection)
     metrics = metrics_endpoints.Metrics(reloader, directory=metrics_endpoints.directory())
-    recorder = Recorder(settings.decision_log, lines, metrics.add, actions=metrics.actions)
+    recorder = Recorder(
+        settings.decision_log, lines, metrics.add, facts=settings.decision_log_facts, actions=metrics.actions
+    )
     groups = list(_decisions(settings, reloader, recorder, keys))
     for group in groups:
         watched.update(group.watched)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from protect.enforcement.logged_facts import Facts, logged_facts
 from protect.service.calls import Call
 from protect.settings import DecisionLog
 from protect.values import AnyResource, Decision, Query
@@ -88,6 +89,7 @@ class _Line(NamedTuple):
     request_id: str | None
     trace: str | None
     enforcement_point: str | None
+    facts: Facts | None
 
 
 class _Tally:
@@ -146,7 +148,8 @@ class Recorder:
     """Is told of every decision (call it) and of every request (``observe``), and must not cost or wait.
 
     ``publish`` gets what was counted, ``lines`` the decision log, each in a thread of our own, which is started by
-    ``start`` and goes on in forked children. ``actions``: those that are counted apart.
+    ``start`` and goes on in forked children. ``facts``: whether lines say what it takes to decide again. ``actions``:
+    those that are counted apart.
     """
 
     def __init__(
@@ -155,6 +158,7 @@ class Recorder:
         lines: Lines,
         publish: Callable[[Counts], None],
         *,
+        facts: bool = False,
         actions: Callable[[], Container[str]] = Everything,
         capacity: int = CAPACITY,
         patience: float = PATIENCE,
@@ -165,6 +169,7 @@ class Recorder:
         self._none = which is DecisionLog.NONE
         self._lines = lines
         self._publish = publish
+        self._facts = facts
         self._actions = actions
         self._known = actions()
         self._capacity = capacity
@@ -239,6 +244,7 @@ class Recorder:
                 None if request_id is None else request_id[:MAX_TEXT],
                 None if trace is None else trace[: MAX_TEXT + 1],
                 None if point is None else point[:MAX_TEXT],
+                logged_facts(subject, query.resource, query.context) if self._facts else None,
             )
         )
 
@@ -353,33 +359,40 @@ def _short(text: object) -> str | None:
 
 
 def _json(line: _Line) -> bytes:
-    """Return a line, with its end. Characters that JSON escapes are several bytes: then texts are cut further."""
-    longest = MAX_TEXT
-    while len(found := _dump(line, longest)) > MAX_LINE:
-        longest //= 2
+    """Return a line, with its end. Where it is too long, facts are left out, the largest first; then texts are cut
+    further, because characters that JSON escapes are several bytes."""
+    facts, longest = dict(line.facts or {}), MAX_TEXT
+    while len(found := _dump(line, facts, longest)) > MAX_LINE:
+        if facts:
+            del facts[max(facts, key=lambda part: len(orjson.dumps(facts[part])))]
+        else:
+            longest //= 2
     return found
 
 
-def _dump(line: _Line, longest: int) -> bytes:
-    return orjson.dumps(
-        {
-            "time": datetime.fromtimestamp(line.time, UTC),
-            "outcome": line.outcome,
-            "action": _unicode(line.action, longest),
-            "resource": _unicode(line.resource, longest),
-            "resource_id": _unicode(line.resource_id, longest),
-            "property": _unicode(line.property, longest),
-            "subject": _unicode(line.subject, longest),
-            "tenant": _unicode(line.tenant, longest),
-            "reason": _unicode(line.reason, 2 * longest),
-            "revision": line.revision,
-            "mode": "enforce",
-            "request_id": _unicode(line.request_id, longest),
-            "trace_id": trace_id(line.trace),
-            "enforcement_point": _unicode(line.enforcement_point, longest),
-        },
-        option=orjson.OPT_APPEND_NEWLINE,
-    )
+def _dump(line: _Line, facts: Facts, longest: int) -> bytes:
+    written = {
+        "time": datetime.fromtimestamp(line.time, UTC),
+        "outcome": line.outcome,
+        "action": _unicode(line.action, longest),
+        "resource": _unicode(line.resource, longest),
+        "resource_id": _unicode(line.resource_id, longest),
+        "property": _unicode(line.property, longest),
+        "subject": _unicode(line.subject, longest),
+        "tenant": _unicode(line.tenant, longest),
+        "reason": _unicode(line.reason, 2 * longest),
+        "revision": line.revision,
+        "mode": "enforce",
+        "request_id": _unicode(line.request_id, longest),
+        "trace_id": trace_id(line.trace),
+        "enforcement_point": _unicode(line.enforcement_point, longest),
+    }
+    if facts:
+        written["facts"] = facts
+    if longest < MAX_TEXT:
+        # Who reads it must not take what is left of an id for the whole.
+        written["cut"] = longest
+    return orjson.dumps(written, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _unicode(text: str | None, longest: int) -> str | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from protect.authzen.images import check_document
+from protect.authzen.images import Unknown, check_document
 from protect.decisions import DecisionPoint
 from protect.enforcement.decision_log import Entry, Mode
 from protect.enforcement.exchange import Exchange
 from protect.errors import MalformedRequest
+from protect.glance.attributes import CORE
 from protect.glance.documents import Document, StoredImage, UnexpectedDocument
 from protect.glance.routes import Match
 from protect.json_bodies import kind
@@ -126,12 +127,14 @@ class Rehearsal(Exchange):
         self.tell(Query(self.subject, action, resource, self.context), decision)
 
     def log_hidden(self, hidden: Mapping[str, Decision | None], image_id: str | None) -> None:
-        image = Image(id=image_id)
+        # One line for each name, however many images had it: of no image more than its id is told.
+        image = cast("Image", Unknown("Image", image_id))
         for name in sorted(hidden):
             why = hidden[name]
             if why is None or why.allowed:
                 why = Decision(False, "the property may not be read", self.point.revision)
-            self.tell(Query(self.subject, "read", Property(name, image), self.context), why)
+            told = Property(name, image, core=name in CORE)
+            self.tell(Query(self.subject, "read", told, self.context), why)
 
 
 def rehearsal(

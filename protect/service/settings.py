@@ -23,6 +23,7 @@ OPTIONS = (
     "protection_format",
     "reload",
     "decision_log",
+    "decision_log_facts",
     "decision_log_file",
     "authentication",
     "tokens",
@@ -95,6 +96,7 @@ class DecisionSettings:
     reload: float = DEFAULT_RELOAD
     max_age: float | None = None
     decision_log: DecisionLog = DecisionLog.DENIED
+    decision_log_facts: bool = False
     decision_log_file: str | None = None
     tokens: str | None = None
     listener_verifies: bool = False
@@ -127,6 +129,7 @@ class DecisionSettings:
             reload=reload,
             max_age=_max_age(conf, reload),
             decision_log=options.choice(conf, "decision_log", DecisionLog.DENIED),
+            decision_log_facts=options.flag(conf, "decision_log_facts"),
             decision_log_file=options.text(conf, "decision_log_file"),
             tokens=_only_for(conf, "tokens", Authentication.TOKENS),
             listener_verifies=options.flag(conf, "listener_verifies"),

@@ -66,6 +66,11 @@ def prove(policy: Policy, invariant: Invariant, *, most: int = MOST_PLACES) -> V
     return _Prover(policy, invariant, most).verdict()
 
 
+def says_nothing(policy: Policy, invariant: Invariant) -> bool:
+    """Tell whether it is proven that no request can break the invariant, whatever the policy says."""
+    return _Prover(policy, invariant, MOST_PLACES).says_nothing()
+
+
 def holds(condition: Condition, query: Query) -> bool:
     """Whether the condition holds for a query."""
     match condition:
@@ -110,6 +115,24 @@ class _Prover:
         if doubts:
             return Verdict(Proof.OPEN, (), tuple(dict.fromkeys(doubts)))
         return Verdict(Proof.PROVEN)
+
+    def says_nothing(self) -> bool:
+        """Tell whether no request is like the condition, or whether each action only implies itself."""
+        if self._invariant.demand is Demand.IMPLIES and {*self._invariant.actions} == {*self._invariant.then}:
+            return len({*self._invariant.actions}) == 1
+        if self._condition is None:
+            return False
+        builder = Builder()
+        root = node(builder, self._condition, NO, builder.leaf(True))
+        like = _guarded(self._made.decided(Graphs(allow=root)), self._made.end(Outcome.ALLOWED))
+        topics = [demand.topic for demand in self._demands()]
+        return bool(topics) and not any(self._is_like(topic, like) for topic in topics)
+
+    def _is_like(self, topic: Topic, like: Step) -> bool:
+        """Tell whether a request goes where the condition leads, or may go there."""
+        search = Search(topic, lambda ends: None if ends[0] == _OUTSIDE else "some", most=self._most, realistic=False)
+        found = search.run((like,))
+        return bool(found.witnesses or found.doubts)
 
     def _demands(self) -> Iterator[_Demand]:
         said = self._invariant

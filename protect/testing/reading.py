@@ -43,6 +43,9 @@ SECTIONS: Mapping[str, str] = {
     "resources": "Resource",
 }
 
+#: Questions that one test may ask.
+MOST_QUESTIONS = 100_000
+
 _TOP = ("policy", "protection_format", "policy_rules", "subjects", *SECTIONS, "tests", "invariants")
 _LISTS = ("allow", "discard", "error")
 _FORMS: Mapping[str, tuple[str, ...]] = {
@@ -178,6 +181,11 @@ class _Reader:
         subjects = self._chosen(found, "subjects", self._subjects, "subject")
         resources = self._chosen(found, "resources", self._resources, "resource")
         actions = found["actions"].texts("actions") if "actions" in found else []
+        number = len(subjects) * len(actions) * len(resources)
+        if number > MOST_QUESTIONS:
+            help = "an invariant is about every request; or name fewer"
+            node.mistake(f"the test asks {number:,} questions, more than {MOST_QUESTIONS:,}", help)
+            return []
         answers: dict[tuple[str, str, str], Answer] = {}
         every = Answer.DENY
         if "expect" in found:
@@ -359,6 +367,8 @@ class _Reader:
 
     def _actions(self, node: Node, kind: str) -> tuple[str, ...]:
         found = node.texts("actions")
+        if not found:
+            node.mistake("no action is named", "name one, or write `'*'` for all of them")
         self._asked += [Asked(text, frozenset({kind}), place.line, place.column) for text, place in found]
         return tuple(text for text, _ in found)
 

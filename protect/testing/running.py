@@ -14,7 +14,7 @@ from protect.policy.policy import Policy
 from protect.testing.asking import Asker
 from protect.testing.documents import SuiteError, suggestion
 from protect.testing.policies import Tested
-from protect.testing.proofs import Proof, Verdict, prove
+from protect.testing.proofs import Proof, Verdict, prove, says_nothing
 from protect.testing.suites import ANY_OTHER, UNMENTIONED, Answer, Case, Expectation, Invariant, Suite
 from protect.testing.tables import OPERATIONS
 from protect.values import Explanation
@@ -80,7 +80,10 @@ def is_failure(result: Result) -> bool:
 
 
 def prepared(suite: Suite, tested: Tested) -> Suite:
-    """Return the suite with every ``*`` filled in. Raises SuiteError for actions and rules that nobody knows."""
+    """Return the suite with every ``*`` filled in.
+
+    Raises SuiteError for actions and rules that nobody knows, and for what can never fail.
+    """
     found = [*_unknown_actions(suite, tested.policy), *_unknown_rules(suite, tested)]
     if found:
         raise SuiteError(sorted(set(found)))
@@ -88,7 +91,21 @@ def prepared(suite: Suite, tested: Tested) -> Suite:
     for case in suite.cases:
         expectations = tuple(one for each in case.expectations for one in _filled(each, case, tested.policy))
         cases.append(replace(case, expectations=expectations))
+    if empty := list(_that_say_nothing(cases, suite, tested.policy)):
+        raise SuiteError(empty)
     return replace(suite, cases=tuple(cases))
+
+
+def _that_say_nothing(cases: Iterable[Case], suite: Suite, policy: Policy) -> Iterator[Problem]:
+    """Yield what passes whatever the policy is: green, it would be taken for a promise."""
+    for case in cases:
+        if not case.expectations and not case.skip:
+            help = "name subjects, actions and resources, and answers other than `.`"
+            yield Problem(suite.file, case.line, 1, f"the test `{case.name}` asks nothing", help)
+    for one in suite.invariants:
+        if not one.skip and says_nothing(policy, one):
+            help = "`when` holds for no request, `only_when` for all of them, or an action implies itself"
+            yield Problem(suite.file, one.line, 1, f"the invariant `{one.name}` holds whatever the policy is", help)
 
 
 def known_actions(policy: Policy, kind: str) -> set[str]:

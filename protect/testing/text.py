@@ -269,4 +269,4 @@ def summary(all_ran: Iterable[Ran]) -> str:
             asked += len(result.checks)
     said = [f"{number} {outcome}" for outcome, number in counts.items() if number or outcome is Outcome.PASSED]
     more = f", {left_out} not chosen" if left_out else ""
-    return f"{', '.join(said)}{more}; {asked} questions asked"
+    return f"{', '.join(said)}{more}; {asked} question{'' if asked == 1 else 's'} asked"

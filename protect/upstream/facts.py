@@ -61,6 +61,11 @@ class FetchedMetadef:
         self._namespace: Mapping[str, object] | None = None
 
     @property
+    def fetched(self) -> bool:
+        """Whether all facts are known already."""
+        return self._namespace is not None
+
+    @property
     def owner(self) -> str | None:
         return self._text("owner")
 
@@ -75,30 +80,41 @@ class FetchedMetadef:
 
 
 class FetchedTask:
-    """A task of which only the id is known: any other fact fetches it."""
+    """A task of which only the id is known: any other fact fetches it, once, and then all are known."""
 
-    __slots__ = ("_load", "id")
+    __slots__ = ("_load", "_stored", "id")
     kind: ClassVar[str] = "Task"
 
     def __init__(self, task_id: str, load: Callable[[], Task]) -> None:
         self.id = task_id
         self._load = load
+        self._stored: Task | None = None
+
+    @property
+    def fetched(self) -> bool:
+        """Whether all facts are known already."""
+        return self._stored is not None
 
     @property
     def type(self) -> str | None:
-        return self._load().type
+        return self._task().type
 
     @property
     def owner(self) -> str | None:
-        return self._load().owner
+        return self._task().owner
 
     @property
     def status(self) -> str | None:
-        return self._load().status
+        return self._task().status
 
     @property
     def attributes(self) -> Mapping[str, object]:
-        return self._load().attributes
+        return self._task().attributes
+
+    def _task(self) -> Task:
+        if self._stored is None:
+            self._stored = self._load()
+        return self._stored
 
 
 def stored_task(document: Mapping[str, object]) -> Task:
@@ -114,17 +130,22 @@ def stored_task(document: Mapping[str, object]) -> Task:
 
 
 class StoredMember:
-    """A member of an image; asking for its status fetches the image's members."""
+    """A member of an image; asking for its status fetches the image's members, once."""
 
-    __slots__ = ("image", "tenant")
+    __slots__ = ("_status", "fetched", "image", "tenant")
     kind: ClassVar[str] = "Member"
 
     def __init__(self, tenant: str, image: Image) -> None:
         self.tenant, self.image = tenant, image
+        self._status: str | None = None
+        self.fetched = False
 
     @property
     def status(self) -> str | None:
-        return self.image.members.get(self.tenant)
+        if not self.fetched:
+            self._status = self.image.members.get(self.tenant)
+            self.fetched = True
+        return self._status
 
 
 class OwnMembership(Mapping[str, str]):
