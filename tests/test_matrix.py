@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 from protect.analysis.matrix import ANY, Answer, Matrix, atoms, matrix
 from protect.cli import main
 from protect.cli.matrix import as_csv
+from protect.cli.matrix_page import page as html_page
 from protect.policy import Policy
 from protect.values import Image, Property, Query, Subject
 from tests.test_graph_agrees_with_oso import compiled
@@ -124,7 +128,7 @@ def policy_file(folder: Path, *rules: tuple[str, str, str]) -> str:
             [("get", "a", "public")],
             [("get", "a", "public"), ("get", "b", "x")],
             1,
-            "nobody may do more or less",
+            "no answer is another one",
             id="a role that may do nothing is no change of rights",
         ),
     ],
@@ -141,6 +145,109 @@ def test_check_tells_changes(
     assert main(["matrix", policy_file(tmp_path, *before), "--update", golden]) == 0
     assert main(["matrix", policy_file(tmp_path, *after), "--check", golden]) == status
     assert said in capsys.readouterr().out
+
+
+ANYTHING = 'allow(s: Subject, _action, _r) if s.has_role("member");\n'
+NO_DELETION = 'forbid(_s: Subject, "delete_image", _i: Image);\n'
+TASKS = 'allow(s: Subject, "add_task", _t: Task) if s.authenticated;\n'
+ZOO = 'allow(s: Subject, "delete_image", _i: Image) if s.has_role("zoo");\n'
+ADMIN = 'allow(s: Subject, "delete_image", _i: Image) if s.has_role("admin");\n'
+ATTRIBUTES = 'forbid(s: Subject, "update", p: Property) if p.core and not s.has_role("member");\n'
+OWNER = 'forbid(s: Subject, "update", p: Property) if p.name = "owner" and not s.has_role("member");\n'
+STALE = "no answer is another one, but roles, actions or properties came or went: write it with --update\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        pytest.param(
+            ANYTHING + NO_DELETION,
+            ANYTHING,
+            "delete_image on Image, role member, any: no -> yes\n",
+            id="an action that is no longer named is any other action",
+        ),
+        pytest.param(
+            ANYTHING,
+            ANYTHING + NO_DELETION,
+            "delete_image on Image, role member, any: yes -> no\n",
+            id="and one that is named now was one",
+        ),
+        pytest.param(
+            ANYTHING + TASKS,
+            ANYTHING + TASKS + ZOO,
+            "delete_image on Image, role zoo, any: no -> yes\n",
+            id="a new role could do before what any subject can",
+        ),
+        pytest.param(
+            ANYTHING + TASKS + ZOO,
+            ANYTHING + TASKS,
+            "delete_image on Image, role zoo, any: yes -> no\n",
+            id="a role that is gone still can",
+        ),
+        pytest.param(ANYTHING, ANYTHING + ADMIN, STALE, id="an admin is a member, and as such could do it before"),
+        pytest.param(
+            TASKS,
+            TASKS + ADMIN,
+            "delete_image on Image, role admin, any: no -> yes\n",
+            id="where members could not, it is a change",
+        ),
+        pytest.param(
+            ANYTHING,
+            'allow(s: Subject, _action, _r) if s.has_role("zoo");\n',
+            "any other action on Image, role member, any: yes -> no\n",
+            id="actions that nobody names are told as well",
+        ),
+        pytest.param(
+            ZOO,
+            ZOO + OWNER,
+            "update owner (attribute) on Property, no role, any: yes -> no\n"
+            "update owner (attribute) on Property, role zoo, any: yes -> no\n",
+            id="an attribute that nothing forbade was anybody's",
+        ),
+        pytest.param(
+            ZOO + ATTRIBUTES,
+            ZOO + OWNER,
+            "update any other attribute on Property, no role, any: no -> yes\n",
+            id="a rule about all attributes is told",
+        ),
+    ],
+)
+def test_what_only_one_policy_names_is_compared_with_all_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, said: str
+) -> None:
+    path, golden = tmp_path / "p.polar", str(tmp_path / "golden.csv")
+    path.write_text(before)
+    assert main(["matrix", str(path), "--update", golden]) == 0
+    path.write_text(after)
+    assert main(["matrix", str(path), "--check", golden]) == 1
+    told = capsys.readouterr().out
+    assert said in told
+    if "any other" not in said:
+        assert told == said
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda text: text.replace("Image,get,", "<<<<<<< HEAD\nImage,get,", 1), id="a merge"),
+        pytest.param(lambda text: text.replace(",yes,", ",maybe,", 1), id="an answer that is none"),
+        pytest.param(lambda text: text.replace(",own public,", ",my own,", 1), id="an image that is none"),
+        pytest.param(lambda text: text.replace("Image,get,", "Picture,get,", 1), id="a type that is none"),
+    ],
+)
+def test_a_damaged_golden_file_hides_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[str], str]
+) -> None:
+    path, golden = policy_file(tmp_path, ("get", "a", "public")), tmp_path / "golden.csv"
+    assert main(["matrix", path, "--update", str(golden)]) == 0
+    whole = golden.read_text()
+    golden.write_text(damage(whole))
+    assert golden.read_text() != whole
+    assert main(["matrix", path, "--check", str(golden)]) == 2
+    assert "is none of a matrix; write it again with --update" in capsys.readouterr().err
+    # As a spreadsheet leaves it.
+    golden.write_text(whole.replace("\n", "\r\n"), encoding="utf-8-sig")
+    assert main(["matrix", path, "--check", str(golden)]) == 0
 
 
 def test_what_is_no_golden_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,13 +292,49 @@ def test_the_page_is_whole_and_takes_nothing_from_the_network(
     reader.feed(page)
     tags = [tag for tag, _ in reader.tags]
     assert tags.count("script") == 1
+    assert {
+        name for _, attributes in reader.tags for name in attributes if name == "style" or name[:2] == "on"
+    } == set()
     assert "alert(1)</script>" not in page
     assert not re.search(r'(?:src|href)="(?!#)', page)
     targets = {attributes["id"] for _, attributes in reader.tags if "id" in attributes}
     links = {str(attributes["href"]).removeprefix("#") for tag, attributes in reader.tags if tag == "a"}
-    assert links and links <= targets
+    # The last of them is nowhere: it closes what is open.
+    assert links - targets == {"-"} and len(links) > 1
     assert "prefers-color-scheme: dark" in page
     assert "p.polar:1" in page
+
+
+def test_the_page_allows_itself_its_own_style_and_script_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["matrix", policy_file(tmp_path, ("get", "a", "public")), "--format", "html"]) == 0
+    page = capsys.readouterr().out
+    [allowed] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert allowed.startswith("default-src 'none'; ") and "unsafe" not in allowed
+    for tag in ("style", "script"):
+        [text] = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        hashed = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{hashed}'" in allowed
+
+
+def test_every_property_of_the_page_can_be_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"name_{number}" for number in range(20)]
+    listed = ", ".join(f'"{name}"' for name in names)
+    path = tmp_path / "p.polar"
+    path.write_text(f'allow(s: Subject, "read", p: Property) if p.name in [{listed}] and s.has_role("a");\n')
+    assert main(["matrix", str(path), "--format", "html"]) == 0
+    [line] = re.findall(r'<th scope="row">(<details>.*?)</th>', capsys.readouterr().out)
+    assert "and 17 more</summary>" in line
+    assert all(re.search(rf"\b{name}\b", line) for name in names)
+
+
+def test_each_line_of_the_page_has_an_answer_for_each_head(shipped: Matrix) -> None:
+    page = html_page(shipped, Policy.load(["rules"]))
+    lines = re.findall(r'<tr><th scope="row">.*?</tr>', page, re.DOTALL)
+    assert len(lines) == len(shipped.columns)
+    assert {line.count("<td") for line in lines} == {page.count('scope="col"') - 1}
+    assert page.count('scope="rowgroup"') == len({column.kinds for column in shipped.columns})
 
 
 def test_the_golden_file_of_the_same_policy_is_the_same(shipped: Matrix) -> None:
@@ -338,7 +481,7 @@ def test_a_property_that_loses_a_right_by_being_named_is_told(
 # --- what other programs read ---
 
 
-@pytest.mark.parametrize("role", ["=1+1", "+1", "-1", "@x", "'=1", "'x", "plain"])
+@pytest.mark.parametrize("role", ["=1+1", "+1", "-1", "@x", "\uff1d1", "'=1", "'x", "plain"])
 def test_no_cell_is_a_formula_and_the_golden_file_stays_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], role: str
 ) -> None:
@@ -346,7 +489,7 @@ def test_no_cell_is_a_formula_and_the_golden_file_stays_the_same(
     assert main(["matrix", path, "--update", golden]) == 0
     with open(golden, encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
-    assert not [cell for row in rows for cell in row if cell[:1] in tuple("=+-@\t\r")]
+    assert not [cell for row in rows for cell in row if cell[:1] in tuple("=+-@\uff1d\t\r")]
     assert any(role in cell for row in rows for cell in row)
     assert main(["matrix", path, "--check", golden]) == 0
     assert capsys.readouterr().out == "no change\n"

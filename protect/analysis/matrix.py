@@ -18,7 +18,7 @@ from protect.glance.attributes import CORE
 from protect.policy.policy import Policy
 from protect.policy.questions import Of, Operator, Question, question
 from protect.policy.vocabulary import CORE as IS_CORE
-from protect.policy.vocabulary import NAME, TYPES, Fact, phrase
+from protect.policy.vocabulary import NAME, RESOURCES, TYPES, Fact, phrase
 from protect.values import Property, Query
 
 #: Roles that Keystone makes imply one another, from the least to the most.
@@ -59,6 +59,14 @@ class Place:
     visibilities: tuple[str, ...]
 
 
+#: The rows of a subject without any role that the policy mentions, and of one with a role.
+NO_ROLE, _ROLE = "no role", "role "
+
+#: What a column is called that stands for every action that the policy does not tell apart.
+ANY_OTHER_ACTION = "any other action"
+#: The types of resources whose actions are what the API calls them; those on a property are its operations.
+WITH_ACTIONS = tuple(kind for kind in RESOURCES if kind != "Property")
+
 RELATIONS = ("own", "accepted", "pending", "stranger's")
 ANY = "any"
 
@@ -78,12 +86,14 @@ def atoms(label: str) -> set[str]:
 class Column:
     """An action on a type of resource, or on the properties with one of ``names``.
 
-    ``like`` are the patterns that tell names apart which no text does: the first of the policy's that fit. ``step`` is
-    then what is left of the policy for such names, and ``doubt`` says why it is not known whether there are any.
+    ``kinds`` are the types of resources that are answered alike. ``like`` are the patterns that tell names apart which
+    no text does: the first of the policy's that fit. ``step`` is then what is left of the policy for such names, and
+    ``doubt`` says why it is not known whether there are any.
     """
 
     label: str
     topic: Topic
+    kinds: tuple[str, ...]
     like: str = ""
     step: Step | None = field(default=None, compare=False, repr=False)
     doubt: str = ""
@@ -139,6 +149,8 @@ class _Filling:
         self._role_questions: dict[int, tuple[Question, ...] | None] = {}
         self._made = Outcomes()
         self._known: dict[object, Cell] = {}
+        #: The known cells, by identity, with an example of a column's own names.
+        self._for_names: dict[tuple[int, Column], Cell] = {}
         self._facts: dict[int, frozenset[Fact]] = {}
         #: As long as these are there, nothing else has their identities.
         self._kept: list[Step] = []
@@ -153,43 +165,52 @@ class _Filling:
         made = Matrix(rows, list(_places(VISIBILITIES)), columns)
         for number, column in enumerate(columns):
             self._progress(number, len(columns))
-            late = self._late()
+            cells = self._late_cells if self._late() else self._cells
             for row in rows:
-                for place in made.places:
-                    made.cells[row, place, column] = (
-                        Cell(Answer.UNCLEAR, _LATE) if late else self._cell(row, place, column)
-                    )
+                for place, cell in zip(made.places, cells(row, made.places, column), strict=True):
+                    made.cells[row, place, column] = cell
         return _merged(made)
 
     # --- what there is ---
 
     def _columns(self) -> Iterator[Column]:
         found = topics(self._policy, made=self._made)
-        anywhere = {
-            topic.action: topic.step(self._policy, self._made)
-            for topic in found
-            if topic.kind == "Resource" and topic.action is not None
-        }
+        anywhere = {topic.action: self._kinds_alike(topic) for topic in found if topic.kind == "Resource"}
         for topic in found:
-            if topic.action is None or (topic.kind == "Property" and topic.action not in OPERATIONS):
-                continue
             if topic.kind == "Property":
-                if self._left_out(topic):
+                if topic.action not in OPERATIONS or self._left_out(topic):
                     continue
-                if topic.names is None:
+                if topic.names is None and not topic.attribute:
                     yield from self._kinds_of_names(topic)
                 else:
-                    yield Column(f"{topic.action} {_names(topic)}", topic)
+                    yield Column(f"{topic.action} {_names(topic)}", topic, (topic.kind,))
                 continue
-            step = topic.step(self._policy, self._made)
             # A rule about any resource is one column, not one for each type.
-            if topic.kind != "Resource" and anywhere.get(topic.action) is step:
+            alike = anywhere.get(topic.action, ())
+            if topic.kind != "Resource" and topic.kind in alike:
                 continue
-            yield Column(topic.action if topic.kind == "Image" else f"{topic.action} ({topic.kind})", topic)
+            if topic.action is None and self._says_only(topic, Outcome.DENIED):
+                continue
+            action = topic.action or ANY_OTHER_ACTION
+            kinds = alike if topic.kind == "Resource" else (topic.kind,)
+            yield Column(action if topic.kind == "Image" else f"{action} ({kinds_named(kinds)})", topic, kinds)
+
+    def _kinds_alike(self, topic: Topic) -> tuple[str, ...]:
+        """Return the types of resources that an action is decided on as on those of this topic."""
+        step = topic.step(self._policy, self._made)
+        return tuple(
+            kind
+            for kind in WITH_ACTIONS
+            if kind == topic.kind or replace(topic, kind=kind).step(self._policy, self._made) is step
+        )
+
+    def _says_only(self, topic: Topic, outcome: Outcome) -> bool:
+        step = topic.step(self._policy, self._made)
+        return isinstance(step, End) and step.outcome is outcome
 
     def _kinds_of_names(self, topic: Topic) -> Iterator[Column]:
         """Yield a column for each kind of names that the policy tells apart by patterns, in the order it asks them."""
-        whole = Column(f"{topic.action} {_names(topic)}", topic)
+        whole = Column(f"{topic.action} {_names(topic)}", topic, (topic.kind,))
         taken = CORE.union(*(one.values for one in topic.given if isinstance(one, Except) and one.fact == NAME))
         waiting: list[tuple[Step, tuple[tuple[Question, bool], ...]]] = [(topic.step(self._policy, self._made), ())]
         found: list[Column] = []
@@ -200,7 +221,7 @@ class _Filling:
                 column = self._kind_of_names(topic, step, said, taken)
                 found += [column] if column is not None else []
                 if asked is not None:
-                    found.append(Column(whole.label, topic, doubt=_LATE))
+                    found.append(replace(whole, doubt=_LATE))
                     break
                 continue
             if len(found) + len(waiting) > MOST_KINDS_OF_NAMES:
@@ -217,7 +238,7 @@ class _Filling:
         self, topic: Topic, step: Step, said: tuple[tuple[Question, bool], ...], taken: frozenset[str]
     ) -> Column | None:
         if not said:
-            return Column(f"{topic.action} {_names(topic)}", topic)
+            return Column(f"{topic.action} {_names(topic)}", topic, (topic.kind,))
         example = self._example(said, taken)
         if example is None:
             return None
@@ -229,11 +250,11 @@ class _Filling:
             if named.step(self._policy, self._made) is step:
                 return None
         if isinstance(example, CannotSay):
-            return Column(label, topic, like, step, example.why)
+            return Column(label, topic, (topic.kind,), like, step, example.why)
         given: tuple[Constraint, ...] = (Among(NAME, frozenset((example,))),)
         if NAME in self._facts_in(step):
             given = (*topic.given, *said)
-        return Column(label, replace(topic, given=given), like, step)
+        return Column(label, replace(topic, given=given), (topic.kind,), like, step)
 
     def _example(self, said: Iterable[tuple[Question, bool]], taken: frozenset[str]) -> str | CannotSay | None:
         """Return a name that is answered so; None proves that there is none."""
@@ -274,7 +295,7 @@ class _Filling:
     def _left_out(self, topic: Topic) -> bool:
         """Whether a class of properties says nothing: attributes once more, or words for actions that names are not."""
         if topic.names is None:
-            return topic.attribute
+            return topic.attribute and self._says_only(topic, Outcome.ALLOWED)
         names = topic.names - (frozenset() if topic.attribute else CORE)
         if not names or names - {*OPERATIONS}:
             return not names
@@ -287,11 +308,11 @@ class _Filling:
         roles = self._roles
         if any(_AUTHENTICATED in self._facts_in(self._root(column)) for column in columns):
             yield Row("not authenticated", authenticated=False)
-        yield Row("no role")
+        yield Row(NO_ROLE)
         known = [role for role in _IMPLIED if role in roles]
         for role in [*known, *sorted(roles - set(known))]:
             implied = known[: known.index(role) + 1] if role in known else [role]
-            yield Row(f"role {role}", frozenset(implied))
+            yield Row(f"{_ROLE}{role}", frozenset(implied))
         for role in sorted(self._service_roles):
             yield Row(f"service role {role}", service_roles=frozenset((role,)))
 
@@ -315,6 +336,16 @@ class _Filling:
 
     # --- one cell ---
 
+    def _late_cells(self, _row: Row, places: Sequence[Place], _column: Column) -> list[Cell]:
+        return [Cell(Answer.UNCLEAR, _LATE)] * len(places)
+
+    def _cells(self, row: Row, places: Sequence[Place], column: Column) -> list[Cell]:
+        """Return the cells of one row, for each place: one for all where nothing depends on the image."""
+        asked = {*self._facts_in(self._root(column)), *(fact for one in column.topic.given for fact in facts_of(one))}
+        if all(fact in (NAME, IS_CORE) or (fact[0] != "resource" and fact != _TENANT) for fact in asked):
+            return [self._cell(row, places[0], column)] * len(places)
+        return [self._cell(row, place, column) for place in places]
+
     def _cell(self, row: Row, place: Place, column: Column) -> Cell:
         if column.doubt:
             return Cell(Answer.UNCLEAR, column.doubt)
@@ -326,7 +357,12 @@ class _Filling:
         if key not in self._known:
             self._known[key] = self._decided(topic, root, (*relevant, *_usual(topic)))
         cell = self._known[key]
-        return self._renamed(cell, topic) if alike else cell
+        if not alike:
+            return cell
+        named = (id(cell), column)
+        if named not in self._for_names:
+            self._for_names[named] = self._renamed(cell, topic)
+        return self._for_names[named]
 
     def _relevant(self, row: Row, place: Place, topic: Topic, root: Step, alike: bool) -> tuple[Constraint, ...]:
         """Return what the row and the place say that bears on the answer."""
@@ -460,9 +496,26 @@ def _words(constraint: Constraint, kind: str) -> str:
     return f"{phrase(constraint.fact, kind)} is {word} {values}"
 
 
+def implied(label: str) -> tuple[str, ...]:
+    """Return the rows of the roles that the role of a row implies, the highest first."""
+    role = label.removeprefix(_ROLE)
+    below = _IMPLIED[: _IMPLIED.index(role)] if label.startswith(_ROLE) and role in _IMPLIED else ()
+    return tuple(f"{_ROLE}{one}" for one in reversed(below))
+
+
+def kinds_named(kinds: Sequence[str]) -> str:
+    """Return types of resources as one word."""
+    return "any resource" if {*WITH_ACTIONS} <= set(kinds) else "/".join(kinds)
+
+
+def kinds_of(named: str) -> tuple[str, ...]:
+    """Return the types of resources that ``kinds_named`` has put into a word."""
+    return WITH_ACTIONS if named == "any resource" else tuple(named.split("/"))
+
+
 def _names(topic: Topic) -> str:
     if topic.names is None:
-        return "any other property"
+        return "any other attribute" if topic.attribute else "any other property"
     names = sorted(topic.names)
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"{'attribute ' if topic.attribute else ''}{listed}"

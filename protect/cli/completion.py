@@ -25,7 +25,7 @@ examples:
 
 SHELLS = ("bash", "zsh", "fish")
 #: Arguments that name files or folders, as the help calls them.
-_PATHS = frozenset({"PATH", "FILE", "FROM", "OLD", "NEW", "LOG", "POLICY", "INI", "DIR", "FOLDER"})
+_PATHS = frozenset({"PATH", "FILE", "FILE|URL", "FROM", "OLD", "NEW", "LOG", "POLICY", "INI"})
 
 
 def add_commands(commands: Commands, exit_status: str) -> None:
@@ -52,16 +52,41 @@ def run(chosen: argparse.Namespace) -> int:
     from protect.cli import parser
 
     whole = parser()
-    _mark_paths(whole, shtab.FILE)
+    _prepare(whole, shtab.FILE)
     print(shtab.complete(whole, shell=chosen.shell))
     return 0
 
 
-def _mark_paths(parser: argparse.ArgumentParser, files: object) -> None:
-    """Tell which arguments are files."""
+def _prepare(parser: argparse.ArgumentParser, files: object) -> None:
+    """Tell what arguments can be. The parser is for completion alone: it would refuse other values now."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for command in action.choices.values():
-                _mark_paths(command, files)
-        elif action.metavar in _PATHS and action.choices is None:
-            action.complete = files  # type: ignore[attr-defined]
+            said = {one.dest: one.help for one in action._get_subactions()}
+            for name, command in action.choices.items():
+                # A shell has one line for each.
+                command.description = said[name]
+                _prepare(command, files)
+        elif action.choices is None:
+            action.choices = _values(action)
+            if action.metavar in _PATHS:
+                action.complete = files  # type: ignore[attr-defined]
+
+
+def _values(action: argparse.Action) -> list[str] | None:
+    """Return the values of an argument that are known; None for anything."""
+    from protect.analysis.topics import OPERATIONS
+    from protect.lint.catalogue import checks
+    from protect.lint.known import actions
+    from protect.protections.sections import Format
+
+    codes = sorted(checks())
+    if "--action" in action.option_strings:
+        return sorted({*actions(), *OPERATIONS})
+    match action.metavar:
+        case "CODE":
+            return codes
+        case "CODES":
+            return ["ALL", *sorted({code[:2] for code in codes}), *codes]
+        case "FORMAT":
+            return [str(one) for one in Format]
+    return None

@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -49,15 +49,15 @@ examples:
 """
 
 HEADER = ("resource", "action", "property", "subject", "image", "answer", "condition")
-_NO_PROPERTY, _ANY_PROPERTY = "", "*"
+_NO_PROPERTY, _ANY_PROPERTY, _ANY_ACTION = "", "*", "*"
 
 #: How many seconds are spent on one matrix, and how long a condition may be in a table.
 PATIENCE = 60.0
 _LONGEST = 200
 _LONGEST_NAME = 48
 _LIKE, _ATTRIBUTE = "like ", " (attribute)"
-#: How what a spreadsheet takes for a formula begins.
-_FORMULA = ("=", "+", "-", "@", "'")
+#: How what a spreadsheet takes for a formula begins; wide letters are taken for narrow ones.
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # noqa: RUF001
 _UNCLEAR = "?"
 
 
@@ -105,14 +105,17 @@ def run(chosen: argparse.Namespace) -> int:
         write(chosen.update, as_csv(made).encode())
         return 0
     if chosen.check:
-        before, after = _read(chosen.check), _cells(lines(made))
-        changes = list(changed(before, after))
-        if before != after and not changes:
-            changes = ["nobody may do more or less; what can be asked is other: write it again with --update"]
-        print("\n".join(changes) if changes else "no change")
-        return int(bool(changes))
+        return _checked(_read(chosen.check), _cells(lines(made)))
     print(_shown(chosen.format, made, policy), end="")
     return 0
+
+
+def _checked(before: _Cells, after: _Cells) -> int:
+    changes = list(changed(before, after))
+    if before != after and not changes:
+        changes = ["no answer is another one, but roles, actions or properties came or went: write it with --update"]
+    print("\n".join(changes) if changes else "no change")
+    return int(bool(changes))
 
 
 def _shown(wanted: str, made: Matrix, policy: Policy) -> str:
@@ -143,10 +146,10 @@ class Line:
 
 def lines(made: Matrix) -> Iterator[Line]:
     """Yield the matrix line by line. Kinds of images that are answered alike are one line."""
-    from protect.analysis.matrix import ANY
+    from protect.analysis.matrix import ANY, kinds_named
 
     for column in made.columns:
-        topic = column.topic
+        action, kinds = column.topic.action or _ANY_ACTION, kinds_named(column.kinds)
         for row in made.rows:
             answers: dict[tuple[str, str], list[str]] = {}
             for place in made.places:
@@ -155,7 +158,7 @@ def lines(made: Matrix) -> Iterator[Line]:
             for (answer, condition), labels in answers.items():
                 for label in [ANY] if len(answers) == 1 else labels:
                     for name in _properties(column):
-                        yield Line(topic.kind, str(topic.action), name, row.label, label, answer, condition)
+                        yield Line(kinds, action, name, row.label, label, answer, condition)
 
 
 def _properties(column: Column) -> list[str]:
@@ -198,9 +201,11 @@ def as_json(made: Matrix, policy: Policy) -> str:
 
 def as_text(made: Matrix, width: int = 100) -> str:
     """Return tables for a terminal of this width: for each type of resource, actions down and subjects across."""
+    from protect.analysis.matrix import ANY_OTHER_ACTION, kinds_named
+
     notes: dict[str, int] = {}
     shown: list[str] = []
-    for kind, columns in groupby(made.columns, key=lambda column: column.topic.kind):
+    for kinds, columns in groupby(made.columns, key=lambda column: column.kinds):
         lines = [
             (
                 column,
@@ -212,9 +217,11 @@ def as_text(made: Matrix, width: int = 100) -> str:
             for column in columns
         ]
         body = (
-            _of_properties(lines) if kind == "Property" else [[str(one.topic.action), *cells] for one, cells in lines]
+            _of_properties(lines)
+            if kinds == ("Property",)
+            else [[one.topic.action or ANY_OTHER_ACTION, *cells] for one, cells in lines]
         )
-        shown += [*_table([kind, *(row.label for row in made.rows)], body, width), ""]
+        shown += [*_table([kinds_named(kinds), *(row.label for row in made.rows)], body, width), ""]
     for condition, number in notes.items():
         shown += textwrap.wrap(f"{number}: if {_cut(condition)}", width, subsequent_indent="   ")
     if any(_UNCLEAR in cell for line in shown for cell in line.split()):
@@ -313,74 +320,115 @@ def _short(label: str) -> str:
 
 # --- the golden file ---
 
-_NOTHING = ("no", "")
+#: What is answered where a file has no line: an action that nothing is said of is refused, an attribute that nothing
+#: forbids is anybody's.
+_REFUSED, _ALLOWED = ("no", ""), ("yes", "")
 
+#: The answer and its condition, by resource, action, property, subject and kind of image.
 _Cells = Mapping[tuple[str, ...], tuple[str, str]]
 
 
-def _cells(found: Iterator[Line]) -> _Cells:
-    from protect.analysis.matrix import atoms
+def _cells(found: Iterable[Line]) -> _Cells:
+    from protect.analysis.matrix import atoms, kinds_of
 
     return {
-        (line.resource, visible(line.action), visible(line.property), visible(line.subject), atom): (
+        (kind, visible(line.action), visible(line.property), visible(line.subject), atom): (
             line.answer,
             visible(line.condition),
         )
         for line in found
+        for kind in kinds_of(line.resource)
         for atom in sorted(atoms(line.image))
     }
 
 
 def _read(path: str) -> _Cells:
+    """Return what a file says. One that was damaged, or merged by hand, is refused: it would hide changes."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        # Spreadsheets put a mark in front.
+        with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             head = next(reader, [])
-            rows = [Line(*map(_text_of, row)) for row in reader if len(row) == len(HEADER)]
-    except UnicodeDecodeError:
-        raise ConfigError(f"`{path}` is not UTF-8 text; write it again with --update") from None
-    if tuple(head) != HEADER:
-        raise ConfigError(f"`{path}` is no matrix; write one with --update")
-    return _cells(iter(rows))
+            if tuple(head) != HEADER:
+                raise ConfigError(f"`{path}` is no matrix; write one with --update")
+            return _cells([_line(path, reader.line_num, row) for row in reader if row])
+    except (UnicodeDecodeError, csv.Error):
+        raise ConfigError(f"`{path}` is not CSV in UTF-8; write it again with --update") from None
+
+
+def _line(path: str, number: int, row: Sequence[str]) -> Line:
+    from protect.analysis.matrix import ANY, Answer, atoms, kinds_of
+    from protect.policy.vocabulary import RESOURCES
+
+    if len(row) == len(HEADER):
+        line = Line(*map(_text_of, row))
+        known = {*kinds_of(line.resource)} <= {*RESOURCES} and atoms(line.image) <= atoms(ANY)
+        if known and line.answer in list(Answer):
+            return line
+    raise ConfigError(f"line {number} of `{path}` is none of a matrix; write it again with --update")
 
 
 def changed(before: _Cells, after: _Cells) -> Iterator[str]:
     """Yield what changed, in words: the images that changed alike are told together.
 
-    A new kind of subject, image or property that may do nothing is no change, nor is one of those that is gone.
+    What only one side names is compared with what the other one says of all such: a role with a subject that has none
+    of the roles named there, an action or a property with any other.
     """
-    told: dict[tuple[str, ...], list[str]] = {}
+    from protect.analysis.matrix import ANY, atoms
+
     sides = _Side(before), _Side(after)
-    for key in dict.fromkeys([*before, *after]):
+    topics = dict.fromkeys(key[:3] for key in (*before, *after))
+    subjects = dict.fromkeys(key[3] for key in (*before, *after))
+    told: dict[tuple[str, ...], list[str]] = {}
+    for key in ((*topic, subject, atom) for topic in topics for subject in subjects for atom in sorted(atoms(ANY))):
         old, new = (side.answer(key) for side in sides)
-        unknown = any(side.is_unknown(key) for side in sides)
-        if unknown or (old or _NOTHING) != (new or _NOTHING):
+        if old is None or new is None or old != new:
             told.setdefault((*key[:-1], _said(old), _said(new)), []).append(key[-1])
     for (resource, action, name, subject, old_said, new_said), images in told.items():
-        of = f" {name if name != _ANY_PROPERTY else 'any other property'}" if resource == "Property" else ""
-        yield visible(
-            f"{action}{of} on {resource}, {subject}, {', '.join(_together(images))}: {old_said} -> {new_said}"
-        )
+        what = "any other action" if action == _ANY_ACTION else action
+        of = f" {_property_named(name)}" if resource == "Property" else ""
+        yield visible(f"{what}{of} on {resource}, {subject}, {', '.join(_together(images))}: {old_said} -> {new_said}")
+
+
+def _property_named(name: str) -> str:
+    if not name.startswith(_ANY_PROPERTY):
+        return name
+    return "any other attribute" if name.endswith(_ATTRIBUTE) else "any other property"
 
 
 class _Side:
-    """The answers of one of two matrices, also about properties that only the other one names."""
+    """The answers of one of two matrices, also about what only the other one names."""
 
     def __init__(self, cells: _Cells) -> None:
         self._cells = cells
-        self._named = {key[:3] for key in cells}
+        self._topics = {key[:3] for key in cells}
+        self._subjects = {key[3] for key in cells}
         #: Where patterns tell names apart, it is not said which of them would fit another name.
         self._with_patterns = {key[:2] for key in cells if key[2].startswith(_LIKE)}
 
     def answer(self, key: tuple[str, ...]) -> tuple[str, str] | None:
-        """Return what is answered: of a property that is not named here, what is of any other."""
-        if key[:3] not in self._named and _is_one(key) and key[:2] not in self._with_patterns:
-            return self._cells.get((*key[:2], _ANY_PROPERTY, *key[3:]))
-        return self._cells.get(key)
+        """Return what is answered; None where that cannot be told."""
+        topic = key[:3]
+        if topic not in self._topics and _is_one(key) and topic[:2] in self._with_patterns:
+            return None
+        subject = self._subject(key[3])
+        for asked in (topic, _any_other(topic)):
+            if asked in self._topics:
+                return self._cells.get((*asked, subject, key[4]))
+        return _ALLOWED if key[2].endswith(_ATTRIBUTE) else _REFUSED
 
-    def is_unknown(self, key: tuple[str, ...]) -> bool:
-        """Whether it cannot be told what is answered."""
-        return key[:3] not in self._named and _is_one(key) and key[:2] in self._with_patterns
+    def _subject(self, named: str) -> str:
+        """Return the subject, or the one that this matrix cannot tell from it."""
+        from protect.analysis.matrix import NO_ROLE, implied
+
+        return next((one for one in (named, *implied(named)) if one in self._subjects), NO_ROLE)
+
+
+def _any_other(topic: tuple[str, ...]) -> tuple[str, ...]:
+    kind, action, name = topic
+    if kind != "Property":
+        return kind, _ANY_ACTION, name
+    return kind, action, f"{_ANY_PROPERTY}{_ATTRIBUTE}" if name.endswith(_ATTRIBUTE) else _ANY_PROPERTY
 
 
 def _is_one(key: tuple[str, ...]) -> bool:
@@ -403,5 +451,5 @@ def _together(images: Sequence[str]) -> list[str]:
 
 def _said(cell: tuple[str, str] | None) -> str:
     if cell is None:
-        return "not there"
+        return "not known"
     return f"{cell[0]} (if {cell[1]})" if cell[1] else cell[0]
