@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
+import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,10 +60,10 @@ class Editor:
         return types.TextDocumentIdentifier(self.uri)
 
 
-def drive(folder: Path, story: Callable[[Editor], Awaitable[None]]) -> None:
+def drive(folder: Path, story: Callable[[Editor], Awaitable[None]], name: str = "images.polar") -> None:
     async def run() -> None:
         client = LanguageClient("tests", "0")
-        editor = Editor(client, (folder / "images.polar").as_uri())
+        editor = Editor(client, (folder / name).as_uri())
 
         @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
         def published(given: types.PublishDiagnosticsParams) -> None:
@@ -202,6 +204,164 @@ def test_a_finding_comes_with_its_fix_and_the_fix_corrects_it(folder: Path) -> N
         assert edit.range.start.line == 2
 
     drive(folder, story)
+
+
+def applied(text: str, edits: Sequence[types.TextEdit]) -> str:
+    """Return a text with edits made as an editor makes them: it counts in UTF-16."""
+
+    def offset(at: types.Position) -> int:
+        lines = text.split("\n")
+        inside = lines[at.line].encode("utf-16-le")[: at.character * 2].decode("utf-16-le")
+        return sum(len(line) + 1 for line in lines[: at.line]) + len(inside)
+
+    for edit in sorted(edits, key=lambda one: offset(one.range.start), reverse=True):
+        text = text[: offset(edit.range.start)] + edit.new_text + text[offset(edit.range.end) :]
+    return text
+
+
+def test_a_fix_behind_an_emoji_is_made_at_its_place(folder: Path) -> None:
+    said = 'allow(subject: Subject, "get_image", _image: Image) if subject.id = "😀" and {};\n'
+    text = said.format("subject.has_rle(1) = x")
+
+    async def story(editor: Editor) -> None:
+        editor.write(text, 1)
+        found = await editor.codes(lambda codes: "PL004" in codes)
+        whole = types.Range(types.Position(0, 0), types.Position(9, 0))
+        given = types.CodeActionParams(editor.document, whole, types.CodeActionContext(found))
+        actions = await editor.client.text_document_code_action_async(given) or []
+        fixed = [
+            applied(text, one.edit.changes[editor.uri])
+            for one in actions
+            if isinstance(one, types.CodeAction) and one.edit is not None and one.edit.changes is not None
+        ]
+        assert said.format("subject.has_rle(1) = _x") in fixed
+
+    drive(folder, story)
+
+
+SECTION = """\
+# 😀
+[^x_]
+create = admin
+read = admin
+update = admin
+delete = {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "whole", "code", "where"),
+    [
+        pytest.param(
+            "property-protections.conf",
+            SECTION.format("member, @"),
+            SECTION.format("@"),
+            "PP313",
+            types.Position(5, 9),
+            id="a protection file",
+        ),
+        pytest.param(
+            "policy.yaml",
+            '# 😀\n"get_image": "role:😀 or rule:nobody"\n',
+            '# 😀\n"get_image": "role:😀"\n',
+            "PO404",
+            types.Position(1, 25),
+            id="rules of oslo.policy",
+        ),
+    ],
+)
+def test_files_of_other_kinds_are_checked_as_well(
+    folder: Path, name: str, broken: str, whole: str, code: str, where: types.Position
+) -> None:
+    async def story(editor: Editor) -> None:
+        editor.write(broken, 1)
+        found = await editor.codes(lambda codes: code in codes)
+        [start] = [one.range.start for one in found if one.code == code]
+        assert start == where
+        said = await editor.client.text_document_hover_async(types.HoverParams(editor.document, where))
+        assert said is not None and code in said.contents.value  # type: ignore[union-attr]
+        editor.write(whole, 2)
+        await editor.codes(lambda codes: code not in codes)
+        editor.client.text_document_did_save(types.DidSaveTextDocumentParams(editor.document))
+        editor.write(broken, 3)
+        await editor.codes(lambda codes: code in codes)
+
+    drive(folder, story, name)
+
+
+def test_saving_one_file_checks_the_others_of_its_folder(folder: Path) -> None:
+    admin, rest = POLICY.split("\n", 1)
+    rest = rest.replace("admin(subject)", "root(subject)")
+    roles = types.TextDocumentIdentifier((folder / "roles.polar").as_uri())
+
+    async def story(editor: Editor) -> None:
+        def other(text: str, version: int) -> None:
+            whole = types.TextDocumentContentChangeWholeDocument(text)
+            of = types.VersionedTextDocumentIdentifier(version=version, uri=roles.uri)
+            editor.client.text_document_did_change(types.DidChangeTextDocumentParams(of, [whole]))
+            editor.client.text_document_did_save(types.DidSaveTextDocumentParams(roles))
+
+        item = types.TextDocumentItem(roles.uri, "polar", 1, admin.replace("admin(", "root("))
+        editor.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+        editor.write(rest, 1)
+        await editor.codes(lambda codes: not codes)
+        other(admin, 2)
+        await editor.codes(lambda codes: "PL002" in codes)
+        other(admin.replace("admin(", "root("), 3)
+        await editor.codes(lambda codes: not codes)
+
+    drive(folder, story)
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "glance-api.conf", "package.json"])
+def test_files_that_are_no_policy_are_not_checked(folder: Path, name: str) -> None:
+    async def story(editor: Editor) -> None:
+        other = types.TextDocumentItem((folder / name).as_uri(), "text", 1, "nonsense: [")
+        editor.client.text_document_did_open(types.DidOpenTextDocumentParams(other))
+        given = types.HoverParams(types.TextDocumentIdentifier(other.uri), types.Position(0, 1))
+        assert await editor.client.text_document_hover_async(given) is None
+        editor.write("allow(", 1)
+        await editor.codes(bool)
+
+    drive(folder, story)
+
+
+def test_of_what_is_typed_only_the_last_text_is_checked(folder: Path) -> None:
+    many = "".join(f'magic("name_{number}");\n' for number in range(500))
+
+    async def story(editor: Editor) -> None:
+        for version in range(1, 30):
+            editor.write(f"{POLICY}{many}# {'x' * version}", version)
+        editor.write(POLICY + many + "allow(", 30)
+        await editor.codes(bool)
+        assert editor.told[-1].version == 30
+        assert len(editor.told) < 10
+
+    drive(folder, story)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [pytest.param(True, 0, id="as an editor should"), pytest.param(False, 1, id="without a word before")],
+)
+def test_the_server_ends_when_it_is_told_even_while_it_checks(folder: Path, asked: bool, status: int) -> None:
+    many = "".join(f'allow(s: Subject, "a{n}", i: Image) if s.id = "{n}" and i.size < {n};\n' for n in range(2000))
+    opened = {"uri": (folder / "images.polar").as_uri(), "languageId": "polar", "version": 1, "text": many}
+    said: list[dict[str, Any]] = [
+        {"id": 1, "method": "initialize", "params": {"processId": None, "rootUri": None, "capabilities": {}}},
+        {"method": "initialized", "params": {}},
+        {"method": "textDocument/didOpen", "params": {"textDocument": opened}},
+        *([{"id": 2, "method": "shutdown"}] if asked else []),
+        {"method": "exit"},
+    ]
+    bodies = [json.dumps({"jsonrpc": "2.0", **one}).encode() for one in said]
+    program = [sys.executable, "-m", "protect", "lsp"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as running:
+        assert running.stdin is not None
+        for body in bodies:
+            running.stdin.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        running.stdin.flush()
+        assert running.wait(SECONDS) == status
 
 
 def test_the_shipped_rules_show_nothing(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -43,5 +44,7 @@ def run(chosen: argparse.Namespace) -> int:
             "the language server needs pygls, which is not installed; from a checkout: pip install '.[lsp]'"
         ) from None
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    serve()
-    return 0
+    status = serve()
+    sys.stderr.flush()
+    # Whatever is still being checked would be waited for.
+    os._exit(status)

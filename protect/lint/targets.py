@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +25,25 @@ MOST_BYTES: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """Why a file is not checked: the line to point at, 0 for the whole file, what is wrong, and what to do."""
+
+    line: int
+    why: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One file to check. ``path`` is None for standard input.
 
-    ``unread`` says, for a file that is not UTF-8, in which line and why; its text then has a mark where others were.
+    Where ``unread`` says why the file is not checked, the text is empty, or has a mark where others were.
     """
 
     text: Text
     form: Form
     path: Path | None = None
-    unread: tuple[int, str] | None = None
+    unread: Unread | None = None
 
 
 def form_of(name: str) -> Form | None:
@@ -40,6 +51,12 @@ def form_of(name: str) -> Form | None:
     if Path(name).name == "policy.json":
         return Form.OSLO
     return _FORMS.get(Path(name).suffix)
+
+
+def is_found(name: str) -> bool:
+    """Whether a file of this name is a policy wherever it lies; others are when they are named."""
+    protection = name.startswith("property-protections") and name.endswith(".conf")
+    return name.endswith(".polar") or protection or name in _RULE_FILES
 
 
 def found(paths: Iterable[str]) -> list[Path]:
@@ -50,16 +67,14 @@ def found(paths: Iterable[str]) -> list[Path]:
     files: list[Path] = []
     for name in paths:
         path = Path(name)
-        if path.is_dir():
+        if os.path.isdir(path):
             inside = sorted(_below(path))
             if not inside:
                 known = "`*.polar`, `property-protections*.conf`, `policy.yaml`"
                 raise ConfigError(f"`{name}` has nothing to check; in directories these are found: {known}")
             files += inside
-        elif not path.exists():
+        elif not _is_there(path):
             raise ConfigError(f"`{name}` does not exist")
-        elif not path.is_file():
-            raise ConfigError(f"`{name}` is neither a file nor a directory; name one of those")
         elif form_of(name) is None:
             raise ConfigError(f"`{name}` is not a kind of file that is known here; accepted: .polar, .conf, .yaml")
         else:
@@ -67,38 +82,57 @@ def found(paths: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
+def _is_there(path: Path) -> bool:
+    """Whether something has this name, if only a link to nothing, or a file in a folder that nobody lets us see."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
+    return True
+
+
 def _below(folder: Path) -> Iterator[Path]:
-    for here, folders, names in os.walk(folder):
+    closed: list[Path] = []
+    for here, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         folders[:] = sorted(one for one in folders if not one.startswith(".") and one not in _SKIPPED)
-        for name in names:
-            protection = name.startswith("property-protections") and name.endswith(".conf")
-            if name.endswith(".polar") or protection or name in _RULE_FILES:
-                found = Path(here) / name
-                if found.exists() and not found.is_file() and not found.is_dir():
-                    raise ConfigError(f"`{found}` is neither a file nor a directory; take it away")
-                yield found
+        # A folder called like a file keeps a service from loading what is beside it.
+        yield from (Path(here) / name for name in (*names, *folders) if is_found(name))
+    yield from closed
 
 
 def read(path: Path) -> Target:
-    """Read one file. Raises ConfigError where it cannot be read or is too large."""
+    """Read one file. What cannot be read is a target too, which says so."""
+    name, form = str(path), form_of(path.name) or Form.POLAR
     try:
-        data = path.read_bytes()
+        return target(name, _data(path), form, path)
     except OSError as error:
-        raise ConfigError(f"`{path}` cannot be read: {error.strerror}") from None
-    form = form_of(path.name)
-    assert form is not None
-    return target(str(path), data, form, path)
+        unread = Unread(0, f"cannot be read: {error.strerror}", "let it be read, or take it away")
+        return Target(Text(name, ""), form, path, unread)
+
+
+def _data(path: Path) -> bytes:
+    """Return the bytes of a file, of a very large one the first. Raises OSError, also for what is no file."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        # Reading a pipe or a device may never end.
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(MOST_BYTES + 1)
+    finally:
+        os.close(handle)
 
 
 def target(name: str, data: bytes, form: Form, path: Path | None = None) -> Target:
-    """Return the content of a file, or of standard input, as something to check. Raises as ``read`` does."""
+    """Return the content of a file, or of standard input, as something to check."""
     if len(data) > MOST_BYTES:
-        raise ConfigError(f"`{name}` is larger than {MOST_BYTES // 1024 // 1024} MiB; split it")
+        too_large = Unread(0, f"larger than {MOST_BYTES // 1024 // 1024} MiB", "split it")
+        return Target(Text(name, ""), form, path, too_large)
     try:
         return Target(Text(name, data.decode("utf-8")), form, path)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        unread = line, f"not UTF-8 text: the byte 0x{data[error.start]:02x}"
+        unread = Unread(line, f"not UTF-8 text: the byte 0x{data[error.start]:02x}", "save it as UTF-8")
         return Target(Text(name, data.decode("utf-8", "replace")), form, path, unread)
 
 
@@ -116,17 +150,24 @@ def policies(targets: Sequence[Target], beside: Sequence[str] = ()) -> list[Pola
     by_folder: dict[Path, list[Target]] = {}
     for one in polar:
         by_folder.setdefault((one.path or Path(one.text.file)).parent, []).append(one)
-    return [group for folder, members in by_folder.items() for group in _completed(folder, members)]
+    found = []
+    for folder, members in by_folder.items():
+        known = {one.path for one in members}
+        others = [read(path) for path in _files_in(folder) if path not in known]
+        for group in _completed(folder, members, [one.text for one in others if one.unread is None]):
+            # What cannot be read may have the rules that are missing.
+            group.complete = group.complete and all(one.unread is None for one in (*members, *others))
+            found.append(group)
+    return found
 
 
-def _completed(folder: Path, members: Sequence[Target]) -> Iterator[PolarFiles]:
+def _completed(folder: Path, members: Sequence[Target], others: Sequence[Text]) -> Iterator[PolarFiles]:
     texts = [one.text for one in members]
     alone = parsed(texts)
     if _stands(alone):
         yield alone
         return
-    known = {one.path for one in members}
-    with_others = parsed(texts, _texts(path for path in _files_in(folder) if path not in known))
+    with_others = parsed(texts, others)
     if _stands(with_others):
         yield with_others
         return
@@ -155,7 +196,8 @@ def _texts(paths: Iterable[Path]) -> list[Text]:
     found = [read(path) for path in paths]
     for one in found:
         if one.unread is not None:
-            raise ConfigError(f"`{one.text.file}` is {one.unread[1]} (line {one.unread[0]}); save it as UTF-8")
+            place = f" (line {one.unread.line})" if one.unread.line else ""
+            raise ConfigError(f"`{one.text.file}`: {one.unread.why}{place}; {one.unread.help}")
     return [one.text for one in found]
 
 

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from lsprotocol import types
 from pygls import uris
@@ -23,14 +24,20 @@ from protect.lint.findings import Finding, Severity
 from protect.lint.findings import Span as Stretch
 from protect.lint.polar_files import PolarFiles, parsed
 from protect.lint.run import Options, lint
-from protect.lint.targets import Target, form_of, policies, target
+from protect.lint.targets import Target, form_of, is_found, policies, target
 from protect.lint.texts import Text
 from protect.lsp import words
 
 log = logging.getLogger("protect.lsp")
 
-#: Seconds without a change until the decision graphs are looked at.
+#: Seconds without a change until the decision graphs are looked at, and until the text is.
 PAUSE: Final = 0.4
+_KEYSTROKE: Final = 0.05
+
+#: The name and the text of a document.
+_Source = tuple[str, str]
+
+_T = TypeVar("_T")
 
 _SEVERITIES = {
     Severity.ERROR: types.DiagnosticSeverity.Error,
@@ -48,57 +55,66 @@ _KINDS = {
 
 @dataclass(slots=True)
 class _Seen:
-    """What was found in a document, and in which version of it."""
+    """A document: how often it has changed, and what was found in which of its texts."""
 
-    version: int | None
+    edition: int = 0
+    checked: int = 0
+    version: int | None = None
     findings: Sequence[Finding] = ()
-    waiting: asyncio.Task[None] | None = field(default=None)
+    waiting: asyncio.Task[None] | None = None
 
 
 class Server(LanguageServer):
-    """The documents of one editor."""
+    """The documents of one editor.
+
+    Texts are read and checked by threads, so that the editor never waits for a large one: ``_reading`` what is done
+    at once, ``_proving`` what takes longer. Each does one thing at a time, and what is outdated by then not at all.
+    """
 
     def __init__(self, pause: float = PAUSE) -> None:
         super().__init__("protect", "0")
+        self.leaving = False
         self._pause = pause
         self._seen: dict[str, _Seen] = {}
         self._cache = compiled.cache_folder()
+        self._reading = ThreadPoolExecutor(1)
+        self._proving = ThreadPoolExecutor(1)
+        #: The policies that were read, by document, until any document changes.
+        self._read: dict[str, PolarFiles] = {}
 
     def changed(self, uri: str) -> None:
         """Check a document: its text at once, its graphs when it has been left alone for a while."""
-        document = self.workspace.get_text_document(uri)
-        if form_of(document.filename or "") is None:
+        self._read.clear()
+        if not is_found(Path(self.file_of(uri)).name):
             return
-        seen = self._seen.setdefault(uri, _Seen(None))
+        seen = self._seen.setdefault(uri, _Seen())
         if seen.waiting is not None:
             seen.waiting.cancel()
-        seen.version = document.version
-        self._publish(uri, self._linted(uri, exact=False))
-        seen.waiting = asyncio.get_running_loop().create_task(self._exact(uri, document.version))
+        seen.edition += 1
+        seen.version = self.workspace.get_text_document(uri).version
+        seen.waiting = asyncio.get_running_loop().create_task(self._check(uri, seen))
 
     def closed(self, uri: str) -> None:
         """Forget a document."""
+        self._read.clear()
         seen = self._seen.pop(uri, None)
         if seen is not None and seen.waiting is not None:
             seen.waiting.cancel()
         self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri=uri, diagnostics=[]))
 
-    async def _exact(self, uri: str, version: int | None) -> None:
-        await asyncio.sleep(self._pause)
-        targets = self._targets(uri)
-        found = await asyncio.to_thread(self._lint, targets, uri, exact=True)
-        seen = self._seen.get(uri)
-        if seen is not None and seen.version == version:
-            self._publish(uri, found)
+    async def _check(self, uri: str, seen: _Seen) -> None:
+        """Check one text of a document; whatever changes it cancels this."""
+        await asyncio.sleep(min(_KEYSTROKE, self._pause))
+        for exact, worker in ((False, self._reading), (True, self._proving)):
+            found = await _in(worker, self._lint, self._sources(uri), uri, exact)
+            self._publish(uri, seen, found)
+            await asyncio.sleep(self._pause)
 
-    def _linted(self, uri: str, *, exact: bool) -> list[Finding]:
-        return self._lint(self._targets(uri), uri, exact=exact)
-
-    def _lint(self, targets: Sequence[Target], uri: str, *, exact: bool) -> list[Finding]:
+    def _lint(self, sources: Sequence[_Source], uri: str, exact: bool) -> list[Finding]:
         codes = catalogue.chosen(["ALL"])
         name = self.file_of(uri)
         try:
-            report = lint(targets, Options(codes, date.today(), cache=self._cache, exact=exact))
+            report = lint(_targets(sources), Options(codes, date.today(), cache=self._cache, exact=exact))
         except (ProtectError, OSError) as error:
             log.warning("cannot check `%s`: %s", name, error)
             return []
@@ -117,35 +133,34 @@ class Server(LanguageServer):
         """Return the document as it is in the editor."""
         return Text(self.file_of(uri), self.workspace.get_text_document(uri).source)
 
-    def _targets(self, uri: str) -> list[Target]:
+    def _sources(self, uri: str) -> list[_Source]:
         """Return the document, and the other open ones of its folder."""
+        return [(self.file_of(one), self.workspace.get_text_document(one).source) for one in [uri, *self.near(uri)]]
+
+    def near(self, uri: str) -> list[str]:
+        """Return the other open documents of a document's folder."""
         folder = Path(self.file_of(uri)).parent
-        near = [one for one in self.workspace.text_documents if Path(self.file_of(one)).parent == folder and one != uri]
-        found = []
-        for one in [uri, *near]:
-            name = self.file_of(one)
-            form = form_of(name)
-            if form is not None:
-                path = Path(name)
-                source = self.workspace.get_text_document(one).source
-                found.append(target(name, source.encode("utf-8", "replace"), form, path if path.exists() else None))
+        return [one for one in self.workspace.text_documents if one != uri and Path(self.file_of(one)).parent == folder]
+
+    async def files(self, uri: str) -> PolarFiles:
+        """Return the policy that the document is a part of."""
+        found = self._read.get(uri)
+        if found is None:
+            found = await _in(self._reading, self._policy, self._sources(uri), self.text(uri))
+            self._read[uri] = found
         return found
 
-    def files(self, uri: str) -> PolarFiles:
-        """Return the policy that the document is a part of."""
-        targets = [one for one in self._targets(uri) if one.form is Form.POLAR]
-        name = self.file_of(uri)
+    @staticmethod
+    def _policy(sources: Sequence[_Source], text: Text) -> PolarFiles:
         try:
-            found = next((group for group in policies(targets) if name in group.texts), None)
+            targets = [one for one in _targets(sources) if one.form is Form.POLAR]
+            found = next((group for group in policies(targets) if text.file in group.texts), None)
         except (ProtectError, OSError):
             found = None
-        return found if found is not None else parsed([self.text(uri)])
+        return found if found is not None else parsed([text])
 
-    def _publish(self, uri: str, findings: Sequence[Finding]) -> None:
-        seen = self._seen.get(uri)
-        if seen is None:
-            return
-        seen.findings = findings
+    def _publish(self, uri: str, seen: _Seen, findings: Sequence[Finding]) -> None:
+        seen.findings, seen.checked = findings, seen.edition
         lines = self.lines(uri)
         self.text_document_publish_diagnostics(
             types.PublishDiagnosticsParams(
@@ -168,16 +183,17 @@ class Server(LanguageServer):
         )
 
     def findings_at(self, uri: str, place: types.Position) -> list[Finding]:
-        """Return the findings that a place is part of."""
-        lines = self.lines(uri)
+        """Return the findings that a place is part of, while the text is the one that was checked."""
         seen = self._seen.get(uri)
-        return [one for one in (seen.findings if seen else ()) if _overlap(self._range(one.span, lines), place, place)]
+        if seen is None or seen.checked != seen.edition:
+            return []
+        lines = self.lines(uri)
+        return [one for one in seen.findings if _overlap(self._range(one.span, lines), place, place)]
 
     def fixes(self, uri: str, wanted: types.Range) -> list[types.CodeAction]:
         """Return the fixes of the findings in a range, while the text is the one that was checked."""
-        document = self.workspace.get_text_document(uri)
         seen = self._seen.get(uri)
-        if seen is None or seen.version != document.version:
+        if seen is None or seen.checked != seen.edition:
             return []
         text, lines = self.text(uri), self.lines(uri)
         actions = []
@@ -222,6 +238,20 @@ class Server(LanguageServer):
         )
 
 
+async def _in(worker: ThreadPoolExecutor, do: Callable[..., _T], *given: Any) -> _T:
+    return await asyncio.get_running_loop().run_in_executor(worker, do, *given)
+
+
+def _targets(sources: Sequence[_Source]) -> list[Target]:
+    """Return documents as what is checked. Raises ConfigError for one that is too large."""
+    found = []
+    for name, source in sources:
+        form, path = form_of(name), Path(name)
+        if form is not None and is_found(path.name):
+            found.append(target(name, source.encode("utf-8", "replace"), form, path if path.exists() else None))
+    return found
+
+
 def _at(place: types.Position) -> tuple[int, int]:
     return place.line, place.character
 
@@ -249,36 +279,38 @@ def server(pause: float = PAUSE) -> Server:
 
     @made.feature(types.TEXT_DOCUMENT_DID_SAVE)
     async def saved(given: types.DidSaveTextDocumentParams) -> None:
-        made.changed(given.text_document.uri)
+        # The files of a folder are one policy.
+        for uri in (given.text_document.uri, *made.near(given.text_document.uri)):
+            made.changed(uri)
 
     @made.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     async def closed(given: types.DidCloseTextDocumentParams) -> None:
         made.closed(given.text_document.uri)
 
     @made.feature(types.TEXT_DOCUMENT_HOVER)
-    def hover(given: types.HoverParams) -> types.Hover | None:
+    async def hover(given: types.HoverParams) -> types.Hover | None:
         uri = given.text_document.uri
         parts = [_page(finding) for finding in made.findings_at(uri, given.position)]
         if made.file_of(uri).endswith(".polar"):
-            parts.insert(0, words.hover(made.files(uri), made.text(uri), made.offset(uri, given.position)))
+            parts.insert(0, words.hover(await made.files(uri), made.text(uri), made.offset(uri, given.position)))
         said = "\n\n---\n\n".join(dict.fromkeys(part for part in parts if part))
         return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, said)) if said else None
 
     @made.feature(types.TEXT_DOCUMENT_DEFINITION)
-    def definition(given: types.DefinitionParams) -> list[types.Location]:
+    async def definition(given: types.DefinitionParams) -> list[types.Location]:
         uri = given.text_document.uri
         if not made.file_of(uri).endswith(".polar"):
             return []
-        files = made.files(uri)
+        files = await made.files(uri)
         found = words.definitions(files, made.text(uri), made.offset(uri, given.position))
         return [made.location(one.file, one.start, one.end, files.texts) for one in found]
 
     @made.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=[".", '"', ":"]))
-    def completion(given: types.CompletionParams) -> types.CompletionList:
+    async def completion(given: types.CompletionParams) -> types.CompletionList:
         uri = given.text_document.uri
         found = []
         if made.file_of(uri).endswith(".polar"):
-            found = words.proposals(made.files(uri), made.text(uri), made.offset(uri, given.position))
+            found = words.proposals(await made.files(uri), made.text(uri), made.offset(uri, given.position))
         return types.CompletionList(is_incomplete=False, items=[_item(one) for one in found])
 
     @made.feature(
@@ -286,6 +318,10 @@ def server(pause: float = PAUSE) -> Server:
     )
     def fixes(given: types.CodeActionParams) -> list[types.CodeAction]:
         return made.fixes(given.text_document.uri, given.range)
+
+    @made.feature(types.SHUTDOWN)
+    def shutdown(_given: None) -> None:
+        made.leaving = True
 
     return made
 
@@ -301,8 +337,13 @@ def _item(one: words.Proposal) -> types.CompletionItem:
     )
 
 
-def serve() -> None:
-    """Answer the editor until it leaves. Nothing else may write to its stream."""
+def serve() -> int:
+    """Answer the editor until it leaves, and return the exit status: 1 if it went without a word.
+
+    Nothing else may write to its stream. A check may still be running afterwards.
+    """
     answers: Any = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    server().start_io(sys.stdin.buffer, answers)
+    made = server()
+    made.start_io(sys.stdin.buffer, answers)
+    return 0 if made.leaving else 1
