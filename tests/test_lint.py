@@ -24,6 +24,7 @@ TODAY = date(2026, 6, 1)
 PAGES = sorted(checks().values(), key=lambda check: check.code)
 
 OWN = 'allow(subject: Subject, "get_image", image: Image) if\n    image.owner = subject.tenant;\n'
+LIST = OWN.replace("get_image", "get_images")
 MIXED = (
     'allow(subject: Subject, "get_image", image: Image) if\n'
     '    subject.has_role("admin") or subject.has_role("reader") and image.owner = subject.tenant;\n'
@@ -218,7 +219,7 @@ REASON = 'reason="reads better so"'
         pytest.param(f"# protect: ignore[PL018] {REASON}\n{MIXED}", [], ["PL018"], id="above the rule"),
         pytest.param(f"# protect: ignore[unclear-and-or]\n{MIXED}", [], ["PL018"], id="by name, without a reason"),
         pytest.param(MIXED.rstrip() + f" # protect: ignore[PL018] {REASON}\n", [], ["PL018"], id="on the line"),
-        pytest.param(f"{OWN}\n# protect: ignore-file[PL018] {REASON}\n{MIXED}", [], ["PL018"], id="the whole file"),
+        pytest.param(f"# protect: ignore-file[PL018] {REASON}\n\n{LIST}{MIXED}", [], ["PL018"], id="the whole file"),
         pytest.param(f"# protect: ignore[PL018] {REASON} until=2026-06-01\n{MIXED}", [], ["PL018"], id="to this day"),
         pytest.param(f"# protect: ignore[PL018] {REASON} until=2026-05-31\n{MIXED}", ["PE506", "PL018"], [], id="past"),
         pytest.param(f"# protect: ignore[PL019] {REASON}\n{MIXED}", ["PE505", "PL018"], [], id="another code"),

@@ -105,7 +105,8 @@ def test_sarif_has_what_the_standard_asks_for() -> None:
     security = next(rule for rule in run["tool"]["driver"]["rules"] if rule["id"] == "PG112")
     assert float(security["properties"]["security-severity"]) > 7
     places = [one["locations"][0]["physicalLocation"] for one in run["results"]]
-    assert places[0] == {"artifactLocation": {"uri": "file:///abs/x.conf"}}
+    assert places[0]["artifactLocation"] == {"uri": "file:///abs/x.conf"}
+    assert places[0]["region"] == {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
     assert places[1]["artifactLocation"] == {"uri": "a%20b/%C3%A9%25.polar", "uriBaseId": "SRCROOT"}
     assert places[1]["region"] == {"startLine": 2, "startColumn": 11, "endLine": 2, "endColumn": 13}
 
@@ -152,7 +153,7 @@ SHAPES: dict[str, dict[str, tuple[str, bool]]] = {
     },
     "suppression": {"kind": ("suppressed", True), "justification": ("text", False)},
     "location": {"id": ("number", False), "physicalLocation": ("physical", False), "message": ("message", False)},
-    "physical": {"artifactLocation": ("artifact", True), "region": ("region", False)},
+    "physical": {"artifactLocation": ("artifact", True), "region": ("region", True)},
     "artifact": {"uri": ("text", True), "uriBaseId": ("text", False)},
     "region": dict.fromkeys(("startLine", "startColumn", "endLine", "endColumn"), ("number", True)),
     "fix": {"description": ("message", False), "artifactChanges": ("[change]", True)},
@@ -193,8 +194,23 @@ def check_shape(value: Any, shape: str) -> None:
 def test_github_has_a_command_for_each_worst_first() -> None:
     lines = told(Style.GITHUB).splitlines()
     assert [line.split(" ")[0] for line in lines] == ["::error", "::error", "::warning"]
-    where = "file=a b/é%25.polar,line=2,col=11,endLine=2,endColumn=13,title=PL019 repeated-comma"
+    where = "file=a b/é%25.polar,line=2,endLine=2,col=11,endColumn=13,title=PL019 repeated-comma"
     assert lines[-1].startswith(f"::warning {where}::100%25%0D%0A::error::x,y:z <b>&")
+
+
+@pytest.mark.parametrize(
+    ("span", "place"),
+    [
+        pytest.param(
+            Span("./a:b,c.polar", 2, 3, 2, 5), "file=a%3Ab%2Cc.polar,line=2,endLine=2,col=3,endColumn=5", id="one line"
+        ),
+        pytest.param(Span("x\ny", 2, 3, 4, 5), "file=x%0Ay,line=2,endLine=4", id="no columns for several lines"),
+        pytest.param(Span("::error::x"), "file=%3A%3Aerror%3A%3Ax", id="the whole of a file whose name is a command"),
+    ],
+)
+def test_github_is_told_the_place_as_it_wants_it(span: Span, place: str) -> None:
+    [line] = told(Style.GITHUB, Report((finding(span=span),))).splitlines()
+    assert line.startswith(f"::warning {place},title=")
 
 
 def test_gitlab_tells_equal_findings_apart() -> None:
@@ -208,7 +224,14 @@ def test_junit_is_xml() -> None:
     suites = ElementTree.fromstring(told(Style.JUNIT))
     assert suites.attrib["failures"] == "3"
     assert len(suites.findall(".//failure")) == 3
+    assert suites.findall(".//testcase")[0].attrib["file"] == "/abs/x.conf"
     assert ElementTree.fromstring(told(Style.JUNIT, NOTHING)).attrib["failures"] == "0"
+
+
+def test_junit_tells_two_findings_of_one_place_apart() -> None:
+    report = Report((finding(message="one"), finding(message="two")))
+    cases = ElementTree.fromstring(told(Style.JUNIT, report)).findall(".//testcase")
+    assert len({(case.attrib["classname"], case.attrib["name"]) for case in cases}) == 2
 
 
 def test_statistics_count_the_codes() -> None:

@@ -48,7 +48,7 @@ class Check:
 
 
 #: The modules whose checks make up the catalogue, in the order of the codes.
-_MODULES = ("language", "words", "grants", "reach", "sections", "oslo", "surroundings")
+_MODULES = ("language", "words", "grants", "reach", "sections", "oslo", "surroundings", "characters")
 
 _checks: dict[str, Check] = {}
 

@@ -188,6 +188,13 @@ ORDINARY: Final = frozenset({"member", "reader"})
 ADMIN: Final = frozenset({"admin", "manager", "member", "reader"})
 
 _CHANGES: Final = ("modify_image", "delete_image", "upload_image", "deactivate", "reactivate")
+_OF_LOCATIONS: Final = (
+    *("set_image_location", "add_image_location", "get_image_location"),
+    *("fetch_image_location", "delete_image_location"),
+)
+#: To what of a member a stranger has no relation: who adds itself to another tenant's image takes it, and an owner who
+#: answers for a member puts the image into its list. Where an action is not named, to nothing.
+_TO_STRANGERS: Final = {"add_member": "image", "modify_member": "tenant"}
 #: How many ways through the rules are looked at for one comparison of two actions.
 MOST_PATHS: Final = 400
 
@@ -238,17 +245,18 @@ def _grants(policy: Policy) -> Iterator[Grant]:
     if policy.table.leaves_actions:
         return
     look = _Look(policy)
-    open_to_all = look.can(topic_of(policy, "Image", "\ue000any"), frozenset(), stranger=True)
+    open_to_all = look.ordinary("Image", "\ue000any", stranger=True)
     if open_to_all is not None:
-        yield _grant(
-            EVERYTHING, "", "any subject may do any action, whoever owns the image", "name the actions", open_to_all
-        )
+        who = "any member" if open_to_all.subject.roles else "any subject"
+        message = f"{who} may do any action, whoever owns the image"
+        yield _grant(EVERYTHING, "", message, "name the actions", open_to_all)
         return
     yield from _too_wide(look)
     for check, wide, narrow in (
         (DOWNLOAD, "download_image", "get_image"),
         (BLIND, "modify_image", "get_image"),
         (BLIND, "delete_image", "get_image"),
+        (BLIND, "upload_image", "get_image"),
         (FROM_STORE, "download_from_store", "download_image"),
     ):
         query = look.wider("Image", wide, narrow)
@@ -273,16 +281,18 @@ def _too_wide(look: _Look) -> Iterator[Grant]:
         if query is not None:
             yield _grant(PUBLISH, action, f"members may `{action}`", "ask for a role that publishers have", query)
     for action in ("add_member", "delete_member", "modify_member"):
-        query = look.ordinary("Member", action, stranger=True)
+        query = look.ordinary("Member", action, stranger=_TO_STRANGERS.get(action, True))
         if query is not None:
             whose = "for other tenants" if action == "modify_member" else "of images of other tenants"
             help = "ask for `member.image.owner = subject.tenant`"
             if action == "modify_member":
                 help = "ask for `member.tenant = subject.tenant`"
             yield _grant(SHARE, action, f"members may `{action}` {whose}", help, query)
-    for action in ("set_image_location", "add_image_location", "get_image_location", "fetch_image_location"):
+    for action in _OF_LOCATIONS:
         for kind in ("Location", "Image"):
-            query = look.ordinary(kind, action, stranger=action != "fetch_image_location")
+            query = look.ordinary(
+                kind, action, stranger=action not in ("fetch_image_location", "delete_image_location")
+            )
             if query is not None:
                 yield _grant(
                     LOCATION, action, f"members may `{action}`", "ask for the image's owner, or a service", query
@@ -358,10 +368,11 @@ class _Look:
     def _questions(self) -> Iterator[Question]:
         return (node.question for node in self._nodes if isinstance(node, Test))
 
-    def given(self, topic: Topic, roles: Iterable[str] | None, *, stranger: bool) -> tuple[Any, ...]:
+    def given(self, topic: Topic, roles: Iterable[str] | None, *, stranger: bool | str) -> tuple[Any, ...]:
         """Return what is known of a subject with these roles and nothing else that a policy asks about.
 
-        ``roles`` None: nothing but that it is no admin. A ``stranger`` owns and shares nothing of what is asked about.
+        ``roles`` None: nothing but that it is no admin. A ``stranger`` owns and shares nothing of what is asked about;
+        with a word, that holds for this part of it alone.
         """
         found: dict[Any, None] = {}
         texts: dict[Fact, set[str]] = {}
@@ -376,7 +387,7 @@ class _Look:
         excepted = [Except(fact, frozenset(values)) for fact, values in texts.items()]
         return (*found, *excepted)
 
-    def can(self, topic: Topic, roles: Iterable[str] | None, *, stranger: bool = False) -> Query | None:
+    def can(self, topic: Topic, roles: Iterable[str] | None, *, stranger: bool | str = False) -> Query | None:
         """Return a query that is allowed to such a subject; None where there is none, or that cannot be said."""
         answer = can(self.policy, topic, self.given(topic, roles, stranger=stranger))
         return answer if isinstance(answer, Query) else None
@@ -386,7 +397,7 @@ class _Look:
         has = [(question(Operator.HAS_FOLDED, ("subject", "roles"), role), True) for role in sorted(roles)]
         return can(self.policy, topic, has) is None
 
-    def ordinary(self, kind: str, action: str, *, stranger: bool = False, name: str = "") -> Query | None:
+    def ordinary(self, kind: str, action: str, *, stranger: bool | str = False, name: str = "") -> Query | None:
         """Return a query by a subject with the usual roles, or with none, that is allowed."""
         topic = topic_of(self.policy, kind, action, name) if name else topic_of(self.policy, kind, action)
         for roles in (frozenset[str](), ORDINARY):
@@ -414,7 +425,7 @@ class _Look:
         return None
 
 
-def _answer(asked: Question, roles: Iterable[str] | None, *, stranger: bool) -> bool | None:
+def _answer(asked: Question, roles: Iterable[str] | None, *, stranger: bool | str) -> bool | None:
     """Return what is known of such a subject; None where the question is open."""
     if asked.fact == ("subject", "roles") and isinstance(asked.operand, str):
         if roles is None:
@@ -423,7 +434,8 @@ def _answer(asked: Question, roles: Iterable[str] | None, *, stranger: bool) -> 
     if roles is None or asked.fact == ("subject", "authenticated"):
         return None
     about_subject = [fact[0] == "subject" for fact in asked.facts()]
-    return False if all(about_subject) or (stranger and any(about_subject)) else None
+    apart = stranger is True or any(stranger == fact[1] for fact in asked.facts() if fact[0] != "subject")
+    return False if all(about_subject) or (apart and any(about_subject)) else None
 
 
 def _closed(*profiles: Sequence[Any]) -> tuple[Any, ...]:

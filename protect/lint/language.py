@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
 from protect.errors import Problem
 from protect.lint.catalogue import Check, Form
+from protect.lint.characters import DECEPTIVE, in_strings
 from protect.lint.findings import Edit, Finding, Fix, Severity
+from protect.lint.known import misspelt
+from protect.lint.missing import traps
 from protect.lint.polar_files import PolarFiles
 from protect.polar.check import BLOCK_RULES, ENTRY_POINTS, problems
-from protect.polar.syntax import Call, Dot, List, Operation, Rule, Term, Variable, inside, walk
+from protect.polar.syntax import Operation, Rule, walk
 from protect.polar.tokens import tokenize
-from protect.policy.vocabulary import TYPES, Kind
 
 _GOOD = 'allow(subject: Subject, "get_image", image: Image) if\n    image.owner = subject.tenant;\n'
 
@@ -297,9 +299,6 @@ _MISNAMED: Final = {
     **dict.fromkeys(("drop", "ignore", "discarded"), "discard"),
 }
 
-#: Facts that every query has. Any other text or number may be missing.
-_ALWAYS: Final = ("id", "status", "visibility", "type")
-
 
 def of_problem(problem: Problem) -> Check:
     """Return the check that a problem found while compiling belongs to."""
@@ -311,7 +310,7 @@ def of_problem(problem: Problem) -> Check:
 
 def stops(finding: Finding) -> bool:
     """Whether a finding of this module keeps the policy from being loaded."""
-    loads = (NO_ENTRY, UNUSED, MISNAMED, MIXED, COMMA, NEGATION)
+    loads = (NO_ENTRY, UNUSED, MISNAMED, MIXED, COMMA, NEGATION, DECEPTIVE)
     return finding.code not in {check.code for check in loads}
 
 
@@ -326,6 +325,7 @@ def findings(files: PolarFiles) -> Iterator[Finding]:
             yield of(files, problem, check)
     for file in sorted(files.own):
         yield from _repeated_commas(files, file)
+        yield from in_strings(files.texts[file])
     yield from _mixed(files)
     if files.complete:
         yield from _no_entry(files)
@@ -390,7 +390,7 @@ def _no_entry(files: PolarFiles) -> Iterator[Finding]:
         ):
             continue
         if not any(getattr(rule, "name", "") in asked or not isinstance(rule, Rule) for rule in rules):
-            if any(isinstance(rule, Rule) and rule.name in _MISNAMED for rule in rules):
+            if any(isinstance(rule, Rule) and _meant(rule.name) for rule in rules):
                 continue  # said of that rule
             yield NO_ENTRY.at(
                 files.texts[file].word(0, 0),
@@ -407,7 +407,7 @@ def _unused(files: PolarFiles) -> Iterator[Finding]:
         if rule.name in asked or rule.name in BLOCK_RULES or rule.name in met:
             continue
         met.add(rule.name)
-        meant = _MISNAMED.get(rule.name)
+        meant = _meant(rule.name)
         source = files.source(rule.span)
         if meant is not None and len(rule.parameters) == len(ENTRY_POINTS[meant]):
             yield MISNAMED.at(
@@ -425,72 +425,20 @@ def _unused(files: PolarFiles) -> Iterator[Finding]:
             )
 
 
+def _meant(name: str) -> str | None:
+    """Return the entry point that a rule of this name was probably meant to be."""
+    known = {**dict.fromkeys(ENTRY_POINTS, ""), **_MISNAMED}
+    word = name.lower() if name.lower() in known else misspelt(name, known)
+    return _MISNAMED.get(word, word) if word else None
+
+
 def _negations(files: PolarFiles) -> Iterator[Finding]:
     """Yield the comparisons that make an `allow` hold where a fact is missing."""
-    by_name = files.rules_by_name()
-    waiting: list[tuple[str, bool]] = [("allow", False)]
-    visited: set[tuple[str, bool]] = set()
-    while waiting:
-        one = waiting.pop()
-        if one in visited:
-            continue
-        visited.add(one)
-        name, negated = one
-        for rule in by_name.get(name, ()):
-            for term, turned in _with_sign(rule, negated):
-                if isinstance(term, Call):
-                    waiting.append((term.name, turned))
-                elif isinstance(term, Operation) and rule.span.file in files.own:
-                    yield from _trap(files, rule, term, turned)
-
-
-def _with_sign(rule: Rule, negated: bool) -> Iterator[tuple[Term, bool]]:
-    """Yield every term of a rule's body with whether it stands under an odd number of `not`."""
-    stack: list[tuple[object, bool]] = [(rule.body, negated)] if rule.body is not None else []
-    while stack:
-        node, turned = stack.pop()
-        if isinstance(node, Term):
-            yield node, turned
-            flips = isinstance(node, Operation) and node.operator == "not"
-            stack += [(part, turned is not flips) for part in reversed(inside(node))]
-
-
-def _trap(files: PolarFiles, rule: Rule, term: Operation, negated: bool) -> Iterator[Finding]:
-    compares = ("=", "==", "in", "<", ">", "<=", ">=") if negated else ("!=",)
-    if term.operator not in compares:
-        return
-    for operand in term.operands:
-        if isinstance(operand, Dot) and _may_be_missing(operand, rule):
-            written = " ".join(files.source(operand.span).split())
+    for trap in traps(files.rules_by_name()):
+        if trap.rule.span.file in files.own:
             yield NEGATION.at(
-                files.span(term.span),
-                f"this holds also where `{written}` has no value",
+                files.span(trap.term.span),
+                f"this holds also where `{trap.written}` has no value",
                 "say what must be there, or write a `forbid` rule",
-                subject=files.source(rule.span),
+                subject=files.source(trap.rule.span),
             )
-            return
-
-
-def _may_be_missing(dot: Dot, rule: Rule) -> bool:
-    if not isinstance(dot.attribute, str) or dot.attribute in _ALWAYS:
-        return False
-    if dot.attribute == "name":
-        return isinstance(dot.base, Dot) or (isinstance(dot.base, Variable) and _type(dot.base, rule) == "Image")
-    kinds = {word.kind for words in TYPES.values() for name, word in words.items() if name == dot.attribute}
-    return bool(kinds) and kinds <= {Kind.TEXT, Kind.NUMBER, Kind.ANY}
-
-
-def _type(variable: Variable, rule: Rule) -> str:
-    for parameter in rule.parameters:
-        if isinstance(parameter.term, Variable) and parameter.term.name == variable.name:
-            return getattr(parameter.specializer, "name", None) or ""
-    return ""
-
-
-def texts_in(terms: Iterable[Term]) -> Iterator[Term]:
-    """Yield the items of lists among ``terms``, and the others as they are."""
-    for term in terms:
-        if isinstance(term, List):
-            yield from term.items
-        else:
-            yield term

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,11 @@ from typing import Any, Final
 
 from protect.errors import ConfigError
 from protect.lint.catalogue import Check, Form
+from protect.lint.characters import in_lines
 from protect.lint.findings import Finding, Related, Severity, Span
 from protect.lint.known import LEGACY_ROLES, RETIRED, ROLES, misspelt, rule_names
 from protect.lint.texts import Text
+from protect.lint.words import ALIKE_ROLES
 from protect.protections.glance_rules import GLANCE_RULES
 
 _GOOD = '"publicize_image": "rule:context_is_admin or role:publisher"\n'
@@ -100,7 +103,7 @@ OPEN_WRITE = Check(
     Severity.SECURITY,
     Form.OSLO,
     "everybody may change what is not their own",
-    "Any authenticated subject may, whatever its project and its roles.",
+    "Any authenticated subject may, or any member of whatever project.",
     '"delete_image": "@"\n',
     '"delete_image": "rule:context_is_admin or (role:member and project_id:%(project_id)s and role:cleaner)"\n',
     "Say who may: a role, and `project_id:%(project_id)s` for their own.",
@@ -244,6 +247,7 @@ _RENAMED: Final = {
     "user": "user_id",
     "is_admin": "rule:context_is_admin",
 }
+_MEMBER: Final = frozenset({"member", "reader"})
 _ADMIN: Final = frozenset({"admin", "manager", "member", "reader"})
 
 
@@ -380,6 +384,7 @@ def findings(text: Text) -> Iterator[Finding]:
     """Yield what is odd about one file of rules."""
     if text.content.lstrip().startswith("{"):
         yield JSON.at(text.word(1, 1), "this is JSON", "write it as YAML", subject=text.file)
+    yield from in_lines(text, "#")
     entries: dict[str, _Entry] = {}
     for one in _read(text):
         if isinstance(one, Finding):
@@ -533,7 +538,7 @@ class _File:
             yield LEGACY.at(
                 span, f"Keystone no longer gives the role `{role}`", f"write `{LEGACY_ROLES[role]}`", subject=subject
             )
-        elif near := misspelt(role, ROLES):
+        elif near := misspelt(role, ROLES, ALIKE_ROLES):
             yield ROLE.at(span, f"`{role}` is no usual role", f"did you mean `{near}`?", subject=subject)
 
     def _check(self, entry: _Entry, node: Node, span: Span, negated: bool) -> Iterator[Finding]:
@@ -554,7 +559,7 @@ class _File:
     def _meaning(self, entry: _Entry) -> Iterator[Finding]:
         name, node = entry.name, entry.node
         empty = not entry.check.strip()
-        everybody = self._evaluate(node, frozenset(), lambda _: False) is True
+        everybody = self._evaluate(node, frozenset(), _stranger) is True
         if name == "default":
             if everybody:
                 yield OPEN_DEFAULT.at(entry.value, "`default` lets everybody in", "write `!`", subject=name)
@@ -562,12 +567,14 @@ class _File:
         if empty:
             yield EMPTY.at(entry.value, f"the empty check of `{name}` lets everybody in", "write who may", subject=name)
             return
-        if everybody and name in _WRITES:
+        members = everybody or self._evaluate(node, _MEMBER, _stranger) is True
+        if members and name in _WRITES:
             yield OPEN_WRITE.at(
                 entry.value,
-                f"everybody may `{name}`, whoever the image belongs to",
+                f"{'everybody' if everybody else 'every member'} may `{name}`, whoever the image belongs to",
                 "say who may",
-                witness=f"a subject without a role, of another project than the image's, may `{name}`",
+                witness=f"a subject {'without a role' if everybody else 'with the roles member and reader'}, "
+                f"of another project than the image's, may `{name}`",
                 subject=name,
             )
         admin = self._evaluate(node, _ADMIN, lambda _: None)
@@ -643,6 +650,16 @@ class _File:
         if entry.offset is None:
             return entry.value
         return self._text.span(entry.offset + node.start, entry.offset + node.end)
+
+
+def _stranger(node: Node) -> bool | None:
+    """Answer a check for a subject who has nothing to do with the image; None for what that does not tell."""
+    if "%(" in node.match:
+        return False if node.kind in _ANSWERED else None
+    try:
+        return str(ast.literal_eval(node.kind)) == node.match
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False if node.kind in _ANSWERED else None
 
 
 def _signed(node: Node | None, negated: bool = False) -> Iterator[tuple[Node, bool]]:

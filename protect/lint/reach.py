@@ -12,6 +12,7 @@ from protect.errors import PolicyError
 from protect.lint.catalogue import Check, Form
 from protect.lint.findings import Edit, Finding, Fix, Related, Severity
 from protect.lint.polar_files import PolarFiles
+from protect.lint.spare import Part, distinct, spare
 from protect.polar.check import ENTRY_POINTS
 from protect.polar.syntax import Dot, Literal, Operation, Rule, Term, Variable, walk
 from protect.policy.graph import Leaf, every
@@ -30,6 +31,22 @@ DUPLICATE = Check(
     _GOOD + '\nallow(s: Subject, "get_image", i: Image) if\n    i.owner = s.tenant;\n',
     _GOOD,
     "Take one of them out (`--fix` does).",
+)
+REDUNDANT = Check(
+    "PR202",
+    "redundant-rule",
+    Severity.WARNING,
+    Form.POLAR,
+    "a rule that decides, where others would decide alike without it",
+    "It can be taken out without changing a decision. Whoever narrows it believes to have closed something, and the "
+    "others keep it open.",
+    'allow(subject: Subject, "get_images", _image: Image) if\n    subject.has_role("reader");\n\n'
+    'allow(subject: Subject, action, _image: Image) if\n    action in ["get_images", "get_image"] and\n'
+    '    subject.has_role("reader");\n',
+    'allow(subject: Subject, action, _image: Image) if\n    action in ["get_images", "get_image"] and\n'
+    '    subject.has_role("reader");\n',
+    "Take it out, or narrow those that decide in its place.",
+    exact=True,
 )
 SHADOWED = Check(
     "PR203",
@@ -70,6 +87,19 @@ CONSTANT = Check(
     'allow(subject: Subject, "get_image", image: Image) if\n    image.owner = subject.tenant and 1 = 1;\n',
     _GOOD,
     "Take it out.",
+)
+DEAD_BRANCH = Check(
+    "PR206",
+    "dead-alternative",
+    Severity.WARNING,
+    Form.POLAR,
+    "an alternative that adds nothing",
+    "Wherever it holds, something else does. It reads as if it opened or closed something, and does not.",
+    'allow(subject: Subject, "get_images", _image: Image) if\n    subject.has_role("reader") or\n'
+    '    (subject.has_role("reader") and subject.authenticated);\n',
+    'allow(subject: Subject, "get_images", _image: Image) if\n    subject.has_role("reader");\n',
+    "Take it out, or correct what covers it.",
+    exact=True,
 )
 SLOW = Check(
     "PR601",
@@ -167,6 +197,7 @@ def exact(files: PolarFiles, policy: Policy, compile_again: Callable[[Mapping[st
         return
     explained = 0
     copies = {finding.span for finding in _duplicates(files)}
+    dead = {rule.span for rule in files.own_rules() if files.span(rule.name_span) in copies}
     for index, reference in enumerate(policy.rules):
         if index in found or reference.file not in files.own:
             continue
@@ -174,11 +205,35 @@ def exact(files: PolarFiles, policy: Policy, compile_again: Callable[[Mapping[st
         if rule is None or files.span(rule.name_span) in copies:
             continue
         explained += 1
+        dead.add(rule.span)
         shadow = _shadow(files, policy, rule, compile_again) if explained <= MOST_EXPLAINED else None
         if shadow is not None and policy.explain(shadow).rule == reference:
             # It decides after all: no rule is its own shadow.
             continue
         yield _dead(files, policy, rule, shadow, known=explained <= MOST_EXPLAINED)
+    yield from (_spared(files, policy, part) for part in spare(files, policy, found, dead, compile_again))
+
+
+def _spared(files: PolarFiles, policy: Policy, part: Part) -> Finding:
+    there = {(one.file, one.line) for one in (policy.rules[number] for number in part.others)}
+    there.discard((part.rule.span.file, part.rule.span.line))
+    related = tuple(
+        Related(files.texts[file].line(line), "this one decides alike")
+        for file, line in sorted(there)
+        if file in files.texts
+    )
+    by = " or ".join(f"{file}:{line}" for file, line in sorted(there)) or "what else stands here"
+    source = files.source(part.rule.span)
+    if part.term is not None:
+        message = f"this alternative adds nothing: wherever it holds, {by} decides alike"
+        return DEAD_BRANCH.at(files.span(part.term.span), message, "take it out", related=related, subject=source)
+    span = files.span(part.rule.name_span)
+    if part.rule.name in ENTRY_POINTS:
+        message = f"this rule adds nothing: wherever it decides, {by} would decide alike without it"
+        help = "take it out, or narrow the others"
+        return REDUNDANT.at(span, message, help, related=related, subject=source)
+    message = f"this rule for `{part.rule.name}` adds nothing: wherever it holds, {by} decides alike"
+    return DEAD_BRANCH.at(span, message, "take it out", related=related, subject=source)
 
 
 def _statement(files: PolarFiles, file: str, line: int, index: int, policy: Policy) -> Rule | None:
@@ -211,7 +266,7 @@ def _shadow(
     files: PolarFiles, policy: Policy, rule: Rule, compile_again: Callable[[Mapping[str, str]], Policy]
 ) -> Query | None:
     """Return a query that the rule decides when it is the only one of its kind; None where it decides none."""
-    texts = {name: text.content for name, text in files.texts.items()}
+    texts = distinct(files)
     for other in files.statements:
         # Every other entry point, so that a `forbid` does not hide what an `allow` would do.
         if isinstance(other, Rule) and other.name in ENTRY_POINTS and other is not rule:

@@ -254,15 +254,14 @@ def _sarif_result(one: Finding, codes: Sequence[str], texts: Mapping[str, Text])
 
 
 def _physical(span: Span) -> dict[str, Any]:
-    physical: dict[str, Any] = {"artifactLocation": _artifact(span.file)}
-    if span.line:
-        physical["region"] = {
-            "startLine": span.line,
-            "startColumn": max(1, span.column),
-            "endLine": max(span.line, span.end_line),
-            "endColumn": max(1, span.end_column),
-        }
-    return physical
+    # GitHub takes no result without a region: what is about the whole file stands where that begins.
+    region = {
+        "startLine": max(1, span.line),
+        "startColumn": max(1, span.column),
+        "endLine": max(1, span.line, span.end_line),
+        "endColumn": max(1, span.end_column),
+    }
+    return {"artifactLocation": _artifact(span.file), "region": region}
 
 
 def _artifact(file: str) -> dict[str, str]:
@@ -297,10 +296,11 @@ def github(report: Report) -> str:
     """Return workflow commands, worst first: GitHub shows ten of a kind for each step."""
     lines = []
     for one in sorted(report.findings, key=lambda finding: (finding.severity.rank, finding.span)):
-        where = {"file": one.span.file}
+        where = {"file": _relative(one.span.file)}
         if one.span.line:
-            where |= {"line": str(one.span.line), "col": str(one.span.column)}
-            where |= {"endLine": str(one.span.end_line), "endColumn": str(one.span.end_column)}
+            where |= {"line": str(one.span.line), "endLine": str(one.span.end_line)}
+            if one.span.line == one.span.end_line:  # GitHub takes columns of one line only
+                where |= {"col": str(one.span.column), "endColumn": str(one.span.end_column)}
         where["title"] = f"{one.code} {one.name}"
         options = ",".join(f"{key}={_command(value, ':,')}" for key, value in where.items())
         said = "\n".join(filter(None, (one.message, one.witness and f"shown by: {one.witness}", one.help)))
@@ -315,6 +315,10 @@ def _command(said: str, more: str = "") -> str:
     return said
 
 
+def _relative(file: str) -> str:
+    return PurePath(file).as_posix().removeprefix("./")
+
+
 def gitlab(report: Report) -> str:
     """Return a code-quality report."""
     rows = [
@@ -324,7 +328,7 @@ def gitlab(report: Report) -> str:
             "fingerprint": one.fingerprint,
             "severity": _GITLAB_LEVEL[one.severity],
             "location": {
-                "path": PurePath(one.span.file).as_posix().removeprefix("./"),
+                "path": _relative(one.span.file),
                 "positions": {
                     "begin": {"line": max(1, one.span.line), "column": max(1, one.span.column)},
                     "end": {"line": max(1, one.span.end_line), "column": max(1, one.span.end_column)},
@@ -348,8 +352,10 @@ def junit(report: Report) -> str:
             f'  <testsuite name={_attribute(file)} tests="{len(mine)}" failures="{len(mine)}" errors="0" skipped="0">'
         )
         for one in mine:
-            case = f"{one.code} {one.name} at {place(one.span)}"
-            lines.append(f"    <testcase name={_attribute(case)} classname={_attribute(file)}>")
+            # GitLab takes two cases of one name for the same.
+            case = f"{one.code} {one.name} at {place(one.span)}: {one.message}"
+            named = f"name={_attribute(case)} classname={_attribute(file)} file={_attribute(_relative(file))}"
+            lines.append(f"    <testcase {named}>")
             said = "\n".join(
                 filter(None, (one.witness and f"shown by: {one.witness}", one.help and f"help: {one.help}"))
             )

@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from protect.errors import PolicyError, Problem
 from protect.lint.catalogue import Check, Form
+from protect.lint.characters import in_lines
 from protect.lint.findings import Edit, Finding, Fix, Related, Severity, Span
 from protect.lint.known import LEGACY_ROLES, MAGIC, PROPERTIES, ROLES, core_attributes, misspelt
 from protect.lint.texts import Text
+from protect.lint.words import ALIKE_NAMES, ALIKE_ROLES, plain_names
 from protect.policy.questions import Operator, asker
 from protect.protections import ini
 from protect.protections.conditions import EVERYONE, AllOf, AnyOf, Ask, Condition, Not
@@ -371,6 +373,8 @@ _OF_MESSAGE: Final = tuple(
 )
 
 _GLOB: Final = re.compile(r"(?:^|[^\\.\])}*+?])(?<![\\.])[\w-]\*|\A\*")
+#: Whoever writes these knows what a regular expression is.
+_REGULAR: Final = re.compile(r"\A\*|[()\[\]{}|+\\]")
 _FORMAT: Final = re.compile(r"^[#;]\s*protect:\s*protection-format=(\w+)\s*$", re.MULTILINE)
 
 #: What Keystone gives along with a role; whoever has another one mostly has these two as well.
@@ -381,6 +385,8 @@ _IMPLIED: Final = {
     "reader": (),
     "service": (),
 }
+#: Names that nobody gives: empty, or of several lines. `^.+$` is meant for all names, though it does not fit these.
+_ODD: Final = ("^$", "\n")
 #: How many pairs of patterns are compared exactly. The files that people write stay far below.
 MOST_PAIRS: Final = 400
 
@@ -405,6 +411,7 @@ def findings(text: Text, format: Format, rules: Text | None = None) -> Iterator[
 
     Raises PolicyError where the format is ``policies`` and oslo.policy is not installed.
     """
+    yield from in_lines(text, "#;")
     reader, broken = _reader(format, rules)
     reader.read(text.content, text.file)
     if not broken:
@@ -474,7 +481,7 @@ def _header(text: Text, block: ini.Block) -> Span:
 
 def _block(text: Text, block: ini.Block, format: Format) -> Iterator[Finding]:
     header = _header(text, block)
-    if _GLOB.search(block.name) and not block.name.startswith("*"):
+    if _GLOB.search(block.name) and not _REGULAR.search(block.name):
         better = re.sub(r"(?<![\\.\])}])([\w-])\*", r"\1.*", block.name)
         yield GLOB.at(
             header,
@@ -482,20 +489,19 @@ def _block(text: Text, block: ini.Block, format: Format) -> Iterator[Finding]:
             f"write `{better}` for any text",
             subject=f"[{block.name}]",
         )
-    plain = re.fullmatch(r"\^?((?:[\w\-:]|\\.)+)\$?", block.name)
-    name = re.sub(r"\\(.)", r"\1", plain[1]) if plain else ""
-    near = misspelt(name, PROPERTIES, 0.86) if name else None
-    if near is not None:
-        yield MISSPELT.at(
-            header, f"`{name}` is no well-known property", f"did you mean `{near}`?", subject=f"[{block.name}]"
-        )
-    if name in core_attributes():
-        yield CORE_NAME.at(
-            header,
-            f"`{name}` is an attribute of the API: no protection file decides on it",
-            "write a `forbid` rule about it into a `.polar` file",
-            subject=f"[{block.name}]",
-        )
+    for name in plain_names(block.name):
+        near = misspelt(name, PROPERTIES, ALIKE_NAMES)
+        if near is not None:
+            yield MISSPELT.at(
+                header, f"`{name}` is no well-known property", f"did you mean `{near}`?", subject=f"[{block.name}]"
+            )
+        if name in core_attributes():
+            yield CORE_NAME.at(
+                header,
+                f"`{name}` is an attribute of the API: no protection file decides on it",
+                "write a `forbid` rule about it into a `.polar` file",
+                subject=f"[{block.name}]",
+            )
     if format is Format.ROLES:
         for option in block.options.values():
             if option.key in OPERATIONS:
@@ -512,7 +518,7 @@ def _roles(text: Text, block: ini.Block, option: ini.Option) -> Iterator[Finding
         if word in LEGACY_ROLES:
             meant = LEGACY_ROLES[word]
             yield LEGACY.at(span, f"Keystone no longer gives the role `{word}`", f"write `{meant}`", subject=subject)
-        elif near := misspelt(word, ROLES):
+        elif near := misspelt(word, ROLES, ALIKE_ROLES):
             fix = Fix(f"write `{near}`", (Edit(start, start + len(word), near),), safe=False)
             yield ROLE.at(span, f"`{word}` is no usual role", f"did you mean `{near}`?", fix=fix, subject=subject)
 
@@ -582,7 +588,7 @@ def _unanchored(text: Text, block: ini.Block, section: Section) -> Iterator[Find
         witness = f"{'' if literal.start else 'my_'}{literal.text}{'' if literal.end else '_2'}"
         better = f"^{section.pattern.removeprefix('^').removesuffix('$')}$"
     else:
-        shown = _names((section.pattern,), (f"^(?:{section.pattern})",))
+        shown = _names((section.pattern,), (f"^(?:{section.pattern})", *_ODD))
         if shown is None:
             return
         witness = shown if isinstance(shown, str) else ""
@@ -662,7 +668,7 @@ def _permissions(text: Text, blocks: Mapping[int, ini.Block], sections: Sequence
     magic = {name: next((one for one in sections if one.search(name)), None) for name in MAGIC}
     for section in sections:
         yield from _writes(text, blocks[section.line], section)
-        opened = section.search("") and any(section.who[one] == EVERYONE for one in ("create", "update", "delete"))
+        opened = _fits_all(section) and any(section.who[one] == EVERYONE for one in ("create", "update", "delete"))
         if opened:
             verbs = ", ".join(one for one in ("create", "update", "delete") if section.who[one] == EVERYONE)
             yield OPEN_CATCH_ALL.at(
@@ -677,8 +683,8 @@ def _permissions(text: Text, blocks: Mapping[int, ini.Block], sections: Sequence
             yield from _magic(text, blocks[section.line], section, names)
     if (
         sections
-        and _names((), (sections[-1].pattern,)) is not None
-        and isinstance(_names((), [one.pattern for one in sections]), str)
+        and not _fits_all(sections[-1])
+        and isinstance(_names((), [*(one.pattern for one in sections), *_ODD]), str)
     ):
         last = blocks[sections[-1].line]
         yield NO_CATCH_ALL.at(
@@ -687,6 +693,10 @@ def _permissions(text: Text, blocks: Mapping[int, ini.Block], sections: Sequence
             "end the file with a section `[.*]` that says what holds for them",
             subject=text.file,
         )
+
+
+def _fits_all(section: Section) -> bool:
+    return section.search("") or _names((), (section.pattern, *_ODD)) is None
 
 
 def _magic(text: Text, block: ini.Block, section: Section, names: Sequence[str]) -> Iterator[Finding]:

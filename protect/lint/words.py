@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from protect.lint.catalogue import Check, Form
 from protect.lint.findings import Edit, Finding, Fix, Severity
 from protect.lint.known import LEGACY_ROLES, OPERATIONS, PROPERTIES, ROLES, VALUES, actions, misspelt
+from protect.lint.meanings import ACTION, NAME, ROLE, Meanings, meanings
 from protect.lint.polar_files import PolarFiles
 from protect.polar.check import ENTRY_POINTS
-from protect.polar.syntax import Call, Dot, List, Literal, Operation, Pattern, Rule, Term, Variable, walk
+from protect.polar.syntax import Dot, List, Literal, Operation, Pattern, Rule, Term, walk
 
 _GOOD = 'allow(subject: Subject, "get_image", image: Image) if\n    image.owner = subject.tenant;\n'
 
-ACTION = Check(
+ACTION_WORD = Check(
     "PG101",
     "misspelt-action",
     Severity.ERROR,
@@ -35,7 +38,7 @@ UNFAMILIAR = Check(
     _GOOD,
     "Take the rule out, or suppress this where a service of yours asks.",
 )
-ROLE = Check(
+ROLE_WORD = Check(
     "PG103",
     "misspelt-role",
     Severity.ERROR,
@@ -83,55 +86,57 @@ LEGACY = Check(
 )
 
 
+#: How alike a property and a well-known one must be for it to count as misspelt: a letter more, or two that changed
+#: places.
+ALIKE_NAMES: Final = 0.85
+#: The same for roles: in five letters, two that changed places.
+ALIKE_ROLES: Final = 0.8
+#: Types of which the image API asks by names of their own, and never to create, read, update or delete.
+_BY_NAME: Final = ("Image", "Member", "Location")
+_NAMES: Final = re.compile(r"(?:\(\?i\))?\^?(?:\((?:\?:)?)?((?:[\w\-:|]|\\[^\w])+)\)?\$?")
+
+
 def findings(files: PolarFiles) -> Iterator[Finding]:
     """Yield what is odd about the words of one policy."""
-    names = _name_rules(files)
+    known = meanings(files)
     for rule in files.own_rules():
-        if rule.name in ENTRY_POINTS and len(rule.parameters) == 3:
-            for literal in _actions(rule):
+        for meaning, literal in known.literals(rule):
+            if meaning == ACTION:
                 yield from _action(files, rule, literal)
-        if rule.name in names and rule.body is None:
-            for index in names[rule.name]:
-                if index < len(rule.parameters):
-                    yield from _property(files, rule, rule.parameters[index].term)
+            elif meaning == NAME:
+                yield from _property(files, rule, literal)
+            elif meaning == ROLE:
+                yield from _role(files, rule, literal)
         for term in walk(rule):
-            yield from _in_term(files, rule, term)
-
-
-def _actions(rule: Rule) -> Iterator[Literal]:
-    """Yield the texts that an entry point compares with the action."""
-    action = rule.parameters[1].term
-    if isinstance(action, Literal):
-        yield action
-    if not isinstance(action, Variable) or rule.body is None:
-        return
-    for term in walk(rule.body):
-        if isinstance(term, Operation) and term.operator in ("=", "==", "!=", "in") and len(term.operands) == 2:
-            left, right = term.operands
-            for one, other in ((left, right), (right, left)):
-                if isinstance(one, Variable) and one.name == action.name:
-                    items = other.items if isinstance(other, List) else (other,)
-                    yield from (item for item in items if isinstance(item, Literal))
+            yield from _in_term(files, rule, term, known)
 
 
 def _action(files: PolarFiles, rule: Rule, literal: Literal) -> Iterator[Finding]:
     word = literal.value
-    specializer = rule.parameters[2].specializer
-    kind = specializer.name if isinstance(specializer, Pattern) else None
-    if not isinstance(word, str) or word in actions() or word in OPERATIONS:
+    kind = _about(rule)
+    if not isinstance(word, str) or word in (OPERATIONS if kind == "Property" else actions()):
         return
     source = files.source(rule.span)
+    if word in OPERATIONS or word in actions():
+        if kind == "Property" or kind in _BY_NAME:
+            yield UNFAMILIAR.at(
+                files.span(literal.span),
+                f"the image API never asks whether `{word}` is allowed on {'an' if kind == 'Image' else 'a'} {kind}",
+                "create, read, update and delete are asked about a Property, all else about what it is done to",
+                subject=source,
+            )
+        return
     near = misspelt(word, actions() | set(OPERATIONS))
     if near is not None:
         fix = Fix(f"write `{near}`", (Edit(literal.span.start, literal.span.end, f'"{near}"'),), safe=False)
-        yield ACTION.at(
+        yield ACTION_WORD.at(
             files.span(literal.span),
             f"no action is called `{word}`",
             f"did you mean `{near}`?",
             fix=fix,
             subject=source,
         )
-    elif kind in ("Image", "Property", "Member", "Location"):
+    elif kind == "Property" or kind in _BY_NAME:
         yield UNFAMILIAR.at(
             files.span(literal.span),
             f"the image API never asks whether `{word}` is allowed",
@@ -140,54 +145,36 @@ def _action(files: PolarFiles, rule: Rule, literal: Literal) -> Iterator[Finding
         )
 
 
-def _in_term(files: PolarFiles, rule: Rule, term: Term) -> Iterator[Finding]:
+def _about(rule: Rule) -> str:
+    """Return the type that an entry point is about."""
+    if rule.name not in ENTRY_POINTS or len(rule.parameters) != 3:
+        return ""
+    specializer = rule.parameters[2].specializer
+    return specializer.name or "" if isinstance(specializer, Pattern) else ""
+
+
+def _in_term(files: PolarFiles, rule: Rule, term: Term, known: Meanings) -> Iterator[Finding]:
     if isinstance(term, Dot) and isinstance(term.attribute, str) and term.arguments:
+        about = known.of(term.base, rule)
         if term.attribute in ("has_role", "has_service_role"):
             yield from _role(files, rule, term.arguments[0])
-        elif term.attribute == "has_property" or (term.attribute == "get" and _about_image(term.base)):
+        elif "Image" in about and term.attribute in ("has_property", "get"):
             yield from _property(files, rule, term.arguments[0])
+        elif "Property" in about and term.attribute == "matches":
+            yield from _property(files, rule, term.arguments[0], pattern=True)
         elif term.attribute == "shared_with" and len(term.arguments) == 2:
             yield from _value(files, rule, ("Member", "status"), term.arguments[1])
     elif isinstance(term, Operation) and term.operator in ("=", "==", "!=", "in") and len(term.operands) == 2:
         for fact, other in (term.operands, term.operands[::-1]):
             if isinstance(fact, Dot) and isinstance(fact.attribute, str) and fact.arguments is None:
-                items = other.items if isinstance(other, List) else (other,)
-                for item in items:
-                    if fact.attribute == "name" and _kind(fact.base, rule) == "Property":
-                        yield from _property(files, rule, item)
-                    yield from _value(files, rule, (_kind(fact.base, rule), fact.attribute), item)
-
-
-def _kind(base: Term, rule: Rule) -> str:
-    """Return the type of what stands before a dot, as far as the rule's own text tells."""
-    if isinstance(base, Dot):
-        return "Image" if base.attribute == "image" else ""
-    if not isinstance(base, Variable):
-        return ""
-    for parameter in rule.parameters:
-        if isinstance(parameter.term, Variable) and parameter.term.name == base.name:
-            if isinstance(parameter.specializer, Pattern):
-                return parameter.specializer.name or ""
-            break
-    return {"image": "Image", "property": "Property", "member": "Member", "membership": "Member"}.get(base.name, "")
-
-
-def _about_image(base: Term) -> bool:
-    return (isinstance(base, Variable) and base.name == "image") or (
-        isinstance(base, Dot) and base.attribute == "image"
-    )
-
-
-def _name_rules(files: PolarFiles) -> dict[str, set[int]]:
-    """Return the rules that are asked about the name of a property, and with which argument."""
-    found: dict[str, set[int]] = {}
-    for statement in files.statements:
-        for term in walk(statement):
-            if isinstance(term, Call):
-                for index, argument in enumerate(term.arguments):
-                    if isinstance(argument, Dot) and argument.attribute == "name" and not _about_image(argument.base):
-                        found.setdefault(term.name, set()).add(index)
-    return found
+                for kind in sorted(known.of(fact.base, rule)):
+                    for item in other.items if isinstance(other, List) else (other,):
+                        yield from _value(files, rule, (kind, fact.attribute), item)
+    elif isinstance(term, Pattern) and term.name and term.fields is not None:
+        for key, value in term.fields.fields:
+            yield from _value(files, rule, (term.name, key), value)
+            if (term.name, key) == ("Property", "name"):
+                yield from _property(files, rule, value)
 
 
 def _role(files: PolarFiles, rule: Rule, term: Term) -> Iterator[Finding]:
@@ -198,23 +185,30 @@ def _role(files: PolarFiles, rule: Rule, term: Term) -> Iterator[Finding]:
         meant = LEGACY_ROLES[word]
         yield LEGACY.at(span, f"Keystone no longer gives the role `{word}`", f"write `{meant}`", subject=source)
         return
-    near = misspelt(word, ROLES)
+    near = misspelt(word, ROLES, ALIKE_ROLES)
     if near is not None:
         fix = Fix(f"write `{near}`", (Edit(term.span.start, term.span.end, f'"{near}"'),), safe=False)
-        yield ROLE.at(span, f"`{word}` is no usual role", f"did you mean `{near}`?", fix=fix, subject=source)
+        yield ROLE_WORD.at(span, f"`{word}` is no usual role", f"did you mean `{near}`?", fix=fix, subject=source)
 
 
-def _property(files: PolarFiles, rule: Rule, term: Term) -> Iterator[Finding]:
+def plain_names(pattern: str) -> list[str]:
+    """Return the names that a pattern is made of: of `^(a|b)$` both. Nothing for a pattern of another kind."""
+    found = _NAMES.fullmatch(pattern)
+    return re.sub(r"\\(.)", r"\1", found[1]).split("|") if found else []
+
+
+def _property(files: PolarFiles, rule: Rule, term: Term, *, pattern: bool = False) -> Iterator[Finding]:
     if not isinstance(term, Literal) or not isinstance(term.value, str):
         return
-    near = misspelt(term.value, PROPERTIES, 0.86)
-    if near is not None:
-        yield PROPERTY.at(
-            files.span(term.span),
-            f"`{term.value}` is no well-known property",
-            f"did you mean `{near}`?",
-            subject=files.source(rule.span),
-        )
+    for name in plain_names(term.value) if pattern else [term.value]:
+        near = misspelt(name, PROPERTIES, ALIKE_NAMES)
+        if near is not None:
+            yield PROPERTY.at(
+                files.span(term.span),
+                f"`{name}` is no well-known property",
+                f"did you mean `{near}`?",
+                subject=files.source(rule.span),
+            )
 
 
 def _value(files: PolarFiles, rule: Rule, fact: tuple[str, str], term: Term) -> Iterator[Finding]:

@@ -1,0 +1,280 @@
+"""Parts of rules that could be spared: without one, every query is decided as it is with it.
+
+Each part gets a switch, a question that no query answers with yes, and the policy is asked about a query for each way
+through its graphs: with everything, and with each part off that has a say there. Most parts are soon seen to matter.
+What is left is proven, or not, by comparing the whole policy with the one that lacks the part.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import islice
+from typing import Any, Final
+
+from protect.analysis.compare import compare
+from protect.analysis.topics import topics
+from protect.analysis.walking import Found, Path, paths
+from protect.errors import PolicyError
+from protect.lint.polar_files import PolarFiles, calls
+from protect.polar.check import ENTRY_POINTS
+from protect.polar.parser import parse
+from protect.polar.source import Source
+from protect.polar.syntax import Call, Literal, Operation, Rule, Span, Statement, Term, walk
+from protect.policy.graph import Leaf, every
+from protect.policy.policy import Policy
+from protect.policy.vocabulary import CONTEXT
+from protect.values import Query
+
+#: How many ways through the graphs of one topic are tried.
+MOST_WAYS: Final = 40
+#: How much Oso may be asked, in about 20 microseconds. What was not tried by then is not judged.
+MOST_WORK: Final = 25_000
+#: For how many parts it is proven that they can be spared: each proof takes compiling the policy again.
+MOST_PROVEN: Final = 4
+
+_SWITCH: Final = "\ue001off"
+_NEVER: Final = "1 = 2"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A whole rule, or one alternative of an ``or`` in it. ``others`` say instead of it what it says."""
+
+    rule: Rule
+    term: Term | None = None
+    others: tuple[int, ...] = ()
+
+
+def spare(
+    files: PolarFiles,
+    policy: Policy,
+    decided: Found,
+    dead: Collection[Span],
+    compile_again: Callable[[Mapping[str, str]], Policy],
+) -> Iterator[Part]:
+    """Yield the parts that can all be spared at once; of two that say the same, the later one.
+
+    ``decided`` are the rules that decide, ``dead`` those of which it is known that they do not. ``compile_again`` makes
+    a policy of changed texts. Without Oso, and where Oso gives up, nothing is found.
+    """
+    parts = list(_parts(files, dead))
+    try:
+        interview = import_module("protect.polar.interview") if parts else None
+    except ImportError:
+        return
+    if interview is None:
+        return
+    try:
+        tried = _tried(files, policy, decided, parts, interview)
+    except (interview.OsoError, interview.VocabularyError, RecursionError):
+        return
+    gone = [Part(rule) for rule in files.own_rules() if rule.span in dead]
+    proofs = 0
+    for number, others in tried.items():
+        part = parts[number]
+        if any(_inside(part, other) for other in gone) or proofs == MOST_PROVEN:
+            continue
+        proofs += 1
+        if _alike(policy, _without(files, [*gone, part]), compile_again):
+            gone.append(part)
+            yield Part(part.rule, part.term, tuple(sorted(others)))
+
+
+def _alike(policy: Policy, texts: Mapping[str, str], compile_again: Callable[[Mapping[str, str]], Policy]) -> bool:
+    try:
+        found = compare(policy, compile_again(texts), everything=True, seconds=1)
+    except PolicyError:
+        return False
+    return not found.differences and not found.unproven
+
+
+def _inside(part: Part, other: Part) -> bool:
+    if part.rule is not other.rule or other.term is None or part.term is None:
+        return part.rule is other.rule and other.term is None
+    return other.term.span.start <= part.term.span.start and part.term.span.end <= other.term.span.end
+
+
+def _parts(files: PolarFiles, dead: Collection[Span]) -> Iterator[Part]:
+    """Yield what might be spared: later rules first, and of a rule what contains other parts before those."""
+    asked = files.asked()
+    by_name = files.rules_by_name()
+    lists = {name for name, rules in by_name.items() if any(rule.body is None for rule in rules)}
+    heads = Counter((name, _action(rule)) for name in ENTRY_POINTS for rule in by_name.get(name, ()))
+
+    def judged(node: Rule | Term) -> bool:
+        # What another rule says may be changed there: in a list of facts, that is there to grow, or in a word.
+        said = node.body if isinstance(node, Rule) and node.name not in ENTRY_POINTS else node
+        return not isinstance(said, Call) and not any(
+            isinstance(term, Call) and term.name in lists for term in walk(node)
+        )
+
+    for rule in reversed(list(files.own_rules())):
+        if rule.name not in asked or rule.span in dead:
+            continue
+        if _several(rule, by_name[rule.name], heads) and judged(rule):
+            yield Part(rule)
+        either = [term for term in walk(rule) if isinstance(term, Operation) and term.operator == "or"]
+        arms = [arm for term in either for arm in term.operands if judged(arm)]
+        yield from (Part(rule, arm) for arm in sorted(arms, key=lambda arm: (-arm.span.end, arm.span.start)))
+
+
+def _several(rule: Rule, same: Sequence[Rule], heads: Mapping[tuple[str, object], int]) -> bool:
+    """Whether another rule may say what this one says: one of the same name, and for an entry point of its action."""
+    if rule.name not in ENTRY_POINTS:
+        return rule.body is not None and len(same) > 1
+    action = _action(rule)
+    return action is None or heads[rule.name, None] + heads[rule.name, action] > 1
+
+
+def _action(rule: Rule) -> object:
+    """Return the action in an entry point's head; None for any."""
+    term = rule.parameters[1].term
+    return term.value if isinstance(term, Literal) else None
+
+
+# --- trying ---
+
+
+def _tried(files: PolarFiles, policy: Policy, decided: Found, parts: list[Part], interview: Any) -> dict[int, set[int]]:
+    """Return the parts that mattered in no query tried, with the rules that decided instead."""
+    trials = _Trials(files, parts, interview)
+    left: dict[int, set[int]] = {number: set() for number in range(len(parts))}
+    met: set[int] = set()
+    for query, entry in _queries(policy, files, decided, parts, left):
+        with_all = trials.ask(entry, query)
+        for number in with_all.parts & left.keys():
+            met.add(number)
+            without = trials.ask(entry, query, number)
+            if without.holds is not with_all.holds:
+                del left[number]
+            elif without.rule is not None:
+                left[number].add(without.rule)
+        if trials.work > MOST_WORK:
+            return {number: rules for number, rules in left.items() if number in met}
+    return left
+
+
+def _queries(
+    policy: Policy, files: PolarFiles, decided: Found, parts: list[Part], left: Collection[int]
+) -> Iterator[tuple[Query, str]]:
+    """Yield a query for each way through the graphs on which a part that is ``left`` can matter, and what to ask."""
+    rules = [one for one in files.statements if isinstance(one, Rule) and one.name in ENTRY_POINTS]
+    asks = {name: calls(same) for name, same in files.rules_by_name().items()}
+    within = [_within(rule, asks, parts) for rule in rules]
+    entries = {rule.name for rule in rules}
+    for number, rule in enumerate(rules):
+        if number in decided and not within[number].isdisjoint(left):
+            yield decided.witnesses[number].query, rule.name
+    told_apart = topics(policy)
+    for topic in told_apart:
+        leaves = (node for node in every(*topic.graphs(policy).roots()) if isinstance(node, Leaf))
+        if all(leaf.rule is None or within[leaf.rule].isdisjoint(left) for leaf in leaves):
+            continue
+        for path in islice(paths(policy, topic), MOST_WAYS):
+            if path.rule is not None and not within[path.rule].isdisjoint(left):
+                yield from _asked(path, [rules[path.rule].name])
+    # What stands under a `not` matters where nothing holds, or another entry point does.
+    for topic in told_apart:
+        for path in islice(paths(policy, topic), MOST_WAYS):
+            if not left:
+                return
+            yield from _asked(path, entries - {rules[path.rule].name if path.rule is not None else ""})
+
+
+def _asked(path: Path, entries: Iterable[str]) -> Iterator[tuple[Query, str]]:
+    query = path.witness()
+    if isinstance(query, Query):
+        yield from ((query, entry) for entry in entries)
+
+
+def _within(rule: Rule, asks: Mapping[str, set[str]], parts: Sequence[Part]) -> set[int]:
+    """Return the parts in a rule, and in the rules that it comes to."""
+    names: set[str] = set()
+    waiting = [*calls([rule])]
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            names.add(name)
+            waiting += asks.get(name, ())
+    return {number for number, part in enumerate(parts) if part.rule.span == rule.span or part.rule.name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Whether an entry point holds, by which rule, and which parts were looked at."""
+
+    holds: bool
+    rule: int | None
+    parts: frozenset[int]
+
+
+@dataclass(slots=True)
+class _Trials:
+    """The policy with a switch at each part, asked by Oso itself about one query at a time."""
+
+    files: PolarFiles
+    given: list[Part]
+    interview: Any
+    statements: list[Statement] = field(default_factory=list)
+    work: int = 0
+    _rules: Counter[str] = field(default_factory=Counter)
+    _interviewer: Any = None
+
+    def __post_init__(self) -> None:
+        switches = [(part, f'not {CONTEXT}.get("{_SWITCH}") = "{number}"') for number, part in enumerate(self.given)]
+        texts = _edited(self.files, switches)
+        for file, text in texts.items():
+            self.statements += parse(text, file)[0]
+        self._rules.update(one.name for one in self.statements if isinstance(one, Rule))
+        self._interviewer = self.interview.Interviewer(Source(texts, self.statements).text)
+
+    def ask(self, entry: str, query: Query, off: int | None = None) -> _Answer:
+        """Ask for one entry point, with a part switched off."""
+        if off is not None:
+            query = query._replace(context={**query.context, _SWITCH: str(off)})
+        name = getattr(query.resource, "name", "") if query.resource.kind == "Property" else ""
+        topic = self.interview.Topic(entry, query.action, query.resource.kind, name, {}, self._rules[entry])
+        path = self._interviewer.grow(topic, query)
+        self.work += topic.cost() + len(path.asked) + 10
+        parts = (int(asked.operand) for asked, _ in path.asked if asked.fact[-1:] == (_SWITCH,))
+        return _Answer(path.holds, path.rule, frozenset(parts))
+
+
+# --- changing the text ---
+
+
+def _without(files: PolarFiles, parts: Collection[Part]) -> dict[str, str]:
+    return _edited(files, [(part, _NEVER) for part in parts])
+
+
+def _edited(files: PolarFiles, conditions: Collection[tuple[Part, str]]) -> dict[str, str]:
+    """Return the texts, with a further condition for each of some parts."""
+    edits: dict[str, list[tuple[int, int, str]]] = {}
+    for order, (part, condition) in enumerate(conditions):
+        term = part.term or part.rule.body
+        place = edits.setdefault(part.rule.span.file, [])
+        if term is None:
+            place.append((part.rule.span.end - 1, order, f" if {condition}"))
+        else:
+            # Of two that end together, the outer one is the earlier part.
+            place.append((term.span.start, order, "(("))
+            place.append((term.span.end, -order, f") and {condition})"))
+    return {file: _inserted(content, edits.get(file, ())) for file, content in distinct(files).items()}
+
+
+def distinct(files: PolarFiles) -> dict[str, str]:
+    """Return the texts by their files: of equal ones the first alone, for the others count for nothing."""
+    found: dict[str, str] = {}
+    for file, text in files.texts.items():
+        if text.content not in found.values():
+            found[file] = text.content
+    return found
+
+
+def _inserted(content: str, edits: Collection[tuple[int, int, str]]) -> str:
+    for place, _, text in sorted(edits, reverse=True):
+        content = content[:place] + text + content[place:]
+    return content
