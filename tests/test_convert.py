@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,155 @@ def test_a_pattern_finds_the_same_in_the_other_syntax(pattern: str) -> None:
         assert matcher(other)(name) is (re.search(pattern, name) is not None), (other, name)
 
 
+NAMES = "abcdefghijklmnopqrstuvwxyz"
+
+
+def sections(patterns: list[str], who: Callable[[int], str]) -> str:
+    """Return a protection file of many sections; ``who`` says who may update, by the section's number."""
+    return "".join(
+        f"[{pattern}]\ncreate = @\nread = @\nupdate = {who(number)}\ndelete = admin\n\n"
+        for number, pattern in enumerate(patterns)
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "other"),
+    [
+        pytest.param("^x{}_", "x41_a", "x42_a", id="patterns that begin differently"),
+        pytest.param("x{}_", "a_x41_x7_", "x42_a", id="patterns that several of fit one name"),
+        pytest.param("^x{}_$", "x41_", "x42_", id="names that are spelt out"),
+    ],
+)
+def test_a_long_file_of_sections_that_all_say_something_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: str, name: str, other: str
+) -> None:
+    text = sections([shape.format(number) for number in range(45)], lambda number: f"role_{number}")
+
+    policy = compiled(converted(tmp_path, text, "a.conf"))
+    assert "45 sections in a row that all say something else take long" in capsys.readouterr().err
+    number = 7 if "x7_" in name else 41
+    subject = Subject(roles=frozenset({f"role_{number}"}))
+    assert policy.decide(Query(subject, "update", Property(name, Image()))).allowed
+    assert not policy.decide(Query(subject, "update", Property(other, Image()))).allowed
+
+
+def test_a_chain_of_links_is_the_policy_that_it_was_made_of() -> None:
+    from protect.convert.from_protections import BEHIND, Writer, comments
+    from protect.convert.proof import chained, explored
+    from protect.protections.sections import Reader
+
+    text = sections(["^read$", "^(a|b)", "c", "^ab$", "^x", "update"], lambda number: f"role_{number % 4}, member")
+    reader = Reader()
+    reader.read(text, "a.conf")
+    writer = Writer(reader.sections, {"a.conf": comments(text)})
+    whole = compiled(writer.written())
+    assert explored(whole)
+    links = [compiled(link) for link in writer.links()]
+    assert len(links) == writer.groups + 1
+
+    comparison = compare(whole, chained(links, BEHIND), everything=True)
+    assert (comparison.differences, comparison.unproven) == ([], [])
+    # With a link that says something else, it is another policy.
+    broken = [*links[:3], links[1], *links[4:]]
+    assert compare(whole, chained(broken, BEHIND), everything=True).differences
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        pytest.param(
+            'section_1(_s, _a, _p) if not context.get("behind") = true;', id="a link that turns the answer around"
+        ),
+        pytest.param(
+            'section_1(s, _a, _p) if context.get("behind") = true and s.has_role("x");', id="a link that asks on"
+        ),
+    ],
+)
+def test_what_is_no_chain_proves_nothing(link: str) -> None:
+    from protect.convert.from_protections import BEHIND
+    from protect.convert.proof import Broken, chained
+
+    entry = "allow(subject: Subject, action, property: Property) if section_1(subject, action, property);\n"
+    fine = compiled(entry + 'section_1(_s, _a, _p) if context.get("behind") = true;')
+    chained([fine, fine, compiled(entry + "section_1(_s, _a, _p) if false;")], BEHIND)
+    with pytest.raises(Broken):
+        chained([fine, compiled(entry + link), fine], BEHIND)
+
+
+def test_many_sections_that_say_the_same_come_together_past_names_that_they_do_not_fit(tmp_path: Path) -> None:
+    patterns = [f"^{one}{two}_" for one in NAMES[:2] for two in NAMES]
+    text = sections([*patterns, "^aa", "z"], lambda number: ("admin", "member", "reader")[number % 3])
+
+    written = converted(tmp_path, text, "a.conf")
+    assert written.count("section_1(subject, action, property) if fits_1") == 1
+    assert "section_5(" not in written
+    assert 'property.matches("^ac_|^af_|^ai_|' in written
+    policy, native = compiled(written), compiled(text, "a.conf")
+    for name in ("aa_x", "aax", "ab_z", "bz_", "z", "bb_z", "os_glance_z", "q"):
+        for role in ("admin", "member", "reader"):
+            query = Query(Subject(roles=frozenset({role})), "update", Property(name, Image()))
+            assert policy.decide(query).allowed is native.decide(query).allowed, query
+
+
+@pytest.mark.parametrize(
+    ("role", "rule"),
+    [
+        ("in", "role_in"),
+        ("new", "role_new"),
+        ("true", "role_true"),
+        ("allow", "allow_2"),
+        ("fits_1", "fits_1_2"),
+        ("section_1", "section_1_2"),
+        ("may_1", "may_1_2"),
+        ("named_1", "named_1_2"),
+        ("reserved", "reserved_2"),
+        ("1st", "role_1st"),
+        ("é", "role"),
+        ('a"b\\c', "a_b_c"),
+    ],
+)
+def test_roles_that_are_called_like_something_in_the_policy(tmp_path: Path, role: str, rule: str) -> None:
+    text = f"[^a$]\ncreate = {role}\nread = @\nupdate = member\ndelete = !\n"
+    written = converted(tmp_path, text, "a.conf")
+
+    assert f"\n{rule}(subject) if subject.has_role(" in written
+    policy = compiled(written)
+    for held, allowed in ((role, True), ("member", False)):
+        query = Query(Subject(roles=frozenset({held})), "create", Property("a", Image()))
+        assert policy.decide(query).allowed is allowed
+
+
+@pytest.mark.parametrize("before", ["", "[^a]\ncreate = @\nread = @\nupdate = @\ndelete = @\n"])
+@pytest.mark.parametrize("pattern", [".*", "^b", "^b$"])
+def test_a_last_section_that_is_for_nobody(tmp_path: Path, before: str, pattern: str) -> None:
+    text = f"{before}[{pattern}]\ncreate = !\nread = !\nupdate = !\ndelete = !\n"
+
+    policy = compiled(converted(tmp_path, text, "a.conf"))
+    assert policy.decide(Query(Subject(), "read", Property("a", Image()))).allowed is bool(before)
+    assert not policy.decide(Query(Subject(), "read", Property("b", Image()))).allowed
+
+
+def test_what_cannot_be_seen_has_no_place_in_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "[^a]\ncreate = adm\u202ein\nread = @\nupdate = @\ndelete = @\n"
+
+    assert convert(tmp_path, text, "a.conf") == (1, "")
+    assert "`adm\\u202ein` holds a character that cannot be seen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "head"), [("a.conf", "# protect: protection-format=policies\n"), ("a-policies.conf", "")]
+)
+def test_the_format_is_the_one_that_the_file_says(tmp_path: Path, name: str, head: str) -> None:
+    text = head + "[^x]\ncreate = context_is_admin\nread = @\nupdate = !\ndelete = !\n"
+    policy = compiled(converted(tmp_path, text, name))
+
+    def may(role: str) -> bool:
+        return policy.decide(Query(Subject(roles=frozenset({role})), "create", Property("x", Image()))).allowed
+
+    assert may("admin")
+    assert not may("context_is_admin")
+
+
 def test_a_pattern_without_an_equal_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "[^(?!x)]\ncreate = @\nread = @\nupdate = @\ndelete = @\n"
 
@@ -246,6 +396,11 @@ def test_what_a_file_of_rules_says_and_does_not_mean_is_said(
         ('"get_image": "http://127.0.0.1/"', "asks somebody else"),
         ('"get_image": "rule:gone"', "no rule is called `gone`"),
         ('"get_image": "role:a and"', "cannot be understood"),
+        ('1: "@"', "the name of a rule is no text"),
+        ('? \n: "@"', "the name of a rule is no text"),
+        ('<<: {"get_image": "@"}', "the name of a rule is no text"),
+        ('"get_image": [[["role:a"]]]', "nested too deeply"),
+        ('"get_image": &a [*a]', "nested too deeply"),
     ],
 )
 def test_rules_that_cannot_be_converted_are_problems(
@@ -253,8 +408,48 @@ def test_rules_that_cannot_be_converted_are_problems(
 ) -> None:
     assert convert(tmp_path, line, "policy.yaml") == (2, "")
     said = capsys.readouterr().err
-    assert "policy.yaml:1:1" in said
+    assert "policy.yaml:1:" in said
     assert problem in said
+
+
+def test_a_few_lines_of_aliases_do_not_become_millions_of_checks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ['l0: &l0 ["role:a"]', *(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 30))]
+
+    assert convert(tmp_path, "\n".join(lines), "policy.yaml") == (2, "")
+    assert "nested too deeply" in capsys.readouterr().err
+
+
+def test_glances_own_rules_are_written_without_what_says_nothing_new(tmp_path: Path) -> None:
+    written = converted(tmp_path, "", "policy.yaml")
+
+    assert "shown_as_shared" not in written
+    assert "        owns(subject, image) or\n        shared_with(subject, image) or\n" in written
+    assert "    action in [\n        " in written
+    assert max(map(len, written.splitlines())) <= 120
+
+
+def test_a_role_that_the_image_names(tmp_path: Path) -> None:
+    policy = compiled(converted(tmp_path, '"delete_image": "role:%(os_type)s"', "policy.yaml"))
+
+    def may(role: str) -> bool:
+        image = Image(owner="ours", properties={"os_type": "linux"})
+        return policy.decide(Query(Subject("u", "ours", roles=frozenset({role})), "delete_image", image)).allowed
+
+    assert may("linux")
+    assert not may("bsd")
+
+
+def test_rules_are_called_by_names_that_polar_has(tmp_path: Path) -> None:
+    names = ("new", "not", "1st", "owns", "ü")
+    said = " or ".join(f"rule:{name}" for name in names)
+    lines = [f'"{name}": "role:r{number}"' for number, name in enumerate(names)]
+    policy = compiled(converted(tmp_path, "\n".join([*lines, f'"delete_image": "{said}"']), "policy.yaml"))
+
+    for number in range(len(names) + 1):
+        query = Query(Subject("u", "ours", roles=frozenset({f"r{number}"})), "delete_image", Image(owner="ours"))
+        assert policy.decide(query).allowed is (number < len(names))
 
 
 def test_a_rule_about_an_image_where_glance_tells_nothing_of_one_is_refused(
@@ -323,6 +518,16 @@ def test_there_and_back_again(tmp_path: Path) -> None:
             id="a role that must be the user's own",
         ),
         pytest.param(
+            'allow(_s: Subject, "read", p: Property) if p.name = "a\\rb";',
+            "the name `a\\x0db` cannot stand in the head of a section",
+            id="a name that would end its line",
+        ),
+        pytest.param(
+            'allow(s: Subject, "read", _p: Property) if s.has_role("a\\rb") or s.has_service_role("a\\rb");',
+            "the role `a\\x0db` cannot be written",
+            id="a role that would end its line",
+        ),
+        pytest.param(
             'allow(s: Subject, "read", _p: Property) if s.has_role("a") and s.has_role("b");',
             "narrower: read on Property",
             id="two roles at once",
@@ -350,12 +555,37 @@ def test_a_file_is_overwritten_only_when_that_is_wanted(tmp_path: Path, capsys: 
     assert output.read_text() != "mine"
 
 
+def test_what_is_converted_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, link = tmp_path / "a.conf", tmp_path / "link.polar"
+    source.write_text(CONF)
+    link.symlink_to(source)
+
+    for output in (source, link):
+        assert main(["convert", str(source), "-o", str(output), "--force"]) == 2
+        assert "is what is converted" in capsys.readouterr().err
+    assert source.read_text() == CONF
+    assert main(["convert", str(source), "-o", str(tmp_path / "b.polar"), "--force"]) == 0
+
+
+def test_a_link_stays_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, link = tmp_path / "a.conf", tmp_path / "link.polar"
+    source.write_text(CONF)
+    link.symlink_to("new.polar")
+
+    assert main(["convert", str(source), "-o", str(link)]) == 2
+    assert "overwrite it with --force" in capsys.readouterr().err
+    assert main(["convert", str(source), "-o", str(link), "--force"]) == 0
+    assert link.is_symlink()
+    assert "section_1" in (tmp_path / "new.polar").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["gone.conf"], "`gone.conf` does not exist"),
         (["a.conf", "--to", "conf"], "a protection file is converted to `polar`"),
         (["a.conf", "b.yaml"], "different languages"),
+        (["a.conf", "-o", ""], "the name of the file is empty"),
     ],
 )
 def test_usage(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from protect.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from protect.analysis import Comparison
+    from protect.convert.from_protections import Writer
     from protect.policy import Policy
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -55,6 +57,12 @@ exit status:
 
 _YAML = (".yaml", ".yml")
 
+#: What a conversion is called in messages about it.
+_CONVERTED = "converted.polar"
+#: So many groups of sections are explored as they stand, for so many seconds; more of them, and for longer, one by one.
+_FEW = 30
+_AT_ONCE = 2.0
+
 
 def add_commands(commands: Commands, exit_status: str) -> None:
     """Add the command to the command line."""
@@ -77,9 +85,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Convert, prove, write, and return the exit status."""
     from protect.convert.wording import Unspeakable
 
-    output = Path(chosen.output) if chosen.output else None
-    if output is not None and output.exists() and not chosen.force:
-        raise ConfigError(f"`{output}` exists; name another file, or overwrite it with --force")
+    output = _output(chosen)
     try:
         written = _converted(chosen)
     except Unspeakable as error:
@@ -94,6 +100,21 @@ def run(chosen: argparse.Namespace) -> int:
 
     write(output, written.encode())
     return 0
+
+
+def _output(chosen: argparse.Namespace) -> Path | None:
+    """Return where to write, links followed; None is standard output. Raises ConfigError for what must not be lost."""
+    if chosen.output is None:
+        return None
+    output = Path(chosen.output)
+    if not chosen.output:
+        raise ConfigError("the name of the file is empty; name a file, or leave --output out")
+    if any(output.exists() and Path(path).exists() and output.samefile(path) for path in chosen.source):
+        raise ConfigError(f"`{output}` is what is converted; name another file")
+    if os.path.lexists(output) and not chosen.force:
+        raise ConfigError(f"`{output}` exists; name another file, or overwrite it with --force")
+    # A device behind a link has no other name.
+    return output.resolve() if output.is_symlink() and (output.is_file() or not output.exists()) else output
 
 
 def _converted(chosen: argparse.Namespace) -> str | None:
@@ -123,14 +144,13 @@ def _only(wanted: str | None, possible: str, what: str) -> None:
 
 def _protections(chosen: argparse.Namespace) -> str | None:
     from protect.convert.from_protections import Writer, comments
-    from protect.convert.proof import compared, explored
-    from protect.convert.wording import Unspeakable
+    from protect.convert.proof import compared
     from protect.errors import PolicyError
-    from protect.loading import compile_sources, read
+    from protect.loading import compile_sources
     from protect.protections.checks import RuleBook
     from protect.protections.sections import Format, Reader
 
-    sources = read(chosen.source, policies.protection(chosen))
+    sources = policies.sources(chosen.source, policies.protection(chosen))
     with _unsaid("protect.policy"):
         old = compile_sources(sources)
     reader = Reader()
@@ -145,14 +165,44 @@ def _protections(chosen: argparse.Namespace) -> str | None:
     _warn(reader.warnings)
     writer = Writer(reader.sections, {name: comments(text) for name, text in texts.items()})
     written = writer.written()
-    new = _compiled(written)
-    if not explored(new):
-        raise Unspeakable(
-            f"{len(reader.sections)} sections make rules that cannot be explored whole, so nothing can be proven of "
-            "them; put neighbours together that say the same, or keep the file: it is loaded as it is"
-        )
-    comparison = compared(old, new, writer.patterns)
+    new = _explored(writer, written, old)
+    comparison = compared(old, writer.gathered(old.revision), new, writer.unions)
     return written if _proven(comparison, (chosen.source[0], old), "for all requests, on the decision graphs") else None
+
+
+def _explored(writer: Writer, written: str, old: Policy) -> Policy:
+    """Return the converted policy, explored whole: at once, or where that takes long, link by link.
+
+    Raises Unspeakable for a policy of which neither can be done.
+    """
+    from protect.convert.from_protections import BEHIND
+    from protect.convert.proof import Broken, chained, deepest, explored
+    from protect.convert.wording import Unspeakable
+    from protect.errors import PolicyError
+    from protect.polar.compiler import compile_policy
+
+    few = writer.groups <= _FEW
+    try:
+        whole = compile_policy([(_CONVERTED, written)], old.revision, seconds=_AT_ONCE if few else 0.0)
+        if explored(whole):
+            return whole
+        if not deepest(whole):
+            raise Broken
+        links = chained([_compiled(link) for link in writer.links()], BEHIND)
+    except (PolicyError, Broken) as error:
+        if few and isinstance(error, PolicyError):
+            raise
+        raise Unspeakable(
+            f"{writer.groups} sections in a row that all say something else make rules that cannot be explored whole, "
+            "so nothing can be proven of them; put sections together that say the same, or keep the file: it is "
+            "loaded as it is"
+        ) from None
+    print(
+        f"protect: {writer.groups} sections in a row that all say something else take long to explore when the rules "
+        "are loaded; sections that say the same are quicker, and so is the protection file itself",
+        file=sys.stderr,
+    )
+    return links
 
 
 @contextmanager
@@ -204,11 +254,15 @@ def _policy(chosen: argparse.Namespace) -> str | None:
     names = "for all names but those that begin with `os_glance`, which Glance keeps for itself"
     if not _proven(comparison, (chosen.source[0], policy), f"{names}, on the decision graphs"):
         return None
-    print("protect: everything but properties is left to the API: a protection file cannot say more", file=sys.stderr)
+    print(
+        "protect: everything but properties is left to the API, its own attributes of images as well: a protection "
+        "file cannot say more",
+        file=sys.stderr,
+    )
     return text
 
 
-def _compiled(text: str, name: str = "converted.polar") -> Policy:
+def _compiled(text: str, name: str = _CONVERTED) -> Policy:
     from protect.loading import Sources, compile_sources
 
     return compile_sources(Sources(((name, text.encode()),)))

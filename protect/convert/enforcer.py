@@ -1,8 +1,9 @@
 """The proof for oslo.policy's rules: its own Enforcer and the converted policy, asked the same over a cross product.
 
-The product holds every value that the rules of an action tell apart, and one more of each. Left out are worlds in which
-Glance's database shows the subject no image at all, so that its rules are never asked; there the converted policy must
-not allow what the Enforcer refuses. Subjects and images have a tenant: to oslo.policy nothing equals nothing.
+The product holds every value that the rules of an action tell apart, and one more of each; of roles, every set. Left
+out are worlds in which Glance's database shows the subject no image at all, so that its rules are never asked; there
+the converted policy must not allow what the Enforcer refuses. Subjects and images have a tenant: to oslo.policy nothing
+equals nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from protect.convert.wording import questions
 from protect.policy.policy import Policy
 from protect.policy.questions import Of, Operator, Question
 from protect.policy.vocabulary import Fact
-from protect.protections.conditions import AnyOf
 from protect.values import AnyResource, Image, Location, Member, Metadef, Query, Store, Subject, Task
 
 #: Questions about one action; beyond, every so manieth is asked.
 MOST = 20_000
+#: Roles of which all sets are tried.
+_MOST_ROLES = 6
 
 _OURS, _THEIRS = "our-project", "their-project"
 _VISIBILITIES = ("private", "shared", "community", "public")
@@ -63,7 +65,7 @@ def proof(rules: Rules, policy: Policy, most: int = MOST) -> Proof:
 def _compare(found: Proof, enforcer: Any, rules: Rules, policy: Policy, action: str, kind: str, most: int) -> None:
     worlds = list(_worlds(rules, action, kind))
     step = max(1, -(-len(worlds) // most))
-    found.complete &= step == 1
+    found.complete &= step == 1 and len(_roles(_asked(rules, action, kind))) <= _MOST_ROLES
     for query in worlds[::step]:
         found.asked += 1
         target, credentials = _target(query, action), _credentials(query.subject)
@@ -85,22 +87,32 @@ def _enforcer(rules: Rules) -> Any:
 
 def _worlds(rules: Rules, action: str, kind: str) -> Iterator[Query]:
     asked = list(_asked(rules, action, kind))
-    for subject in _subjects(asked):
+    others = _roles(one for name in rules.helpers for one in questions(rules.helper(name)))
+    for subject in _subjects(asked, others):
         for resource in _resources(asked, subject, kind, action):
             yield Query(subject, action, resource)
 
 
 def _asked(rules: Rules, action: str, kind: str) -> Iterator[Question]:
-    conditions = [rules.condition(action, kind if kinds(action) else "")]
-    conditions += [rules.helper(name) for name in rules.helpers]
-    yield from questions(AnyOf(tuple(conditions)))
+    """Yield what is asked about an action, by the rules that it refers to as well."""
+    for one in questions(rules.condition(action, kind if kinds(action) else "")):
+        yield one
+        for name, facts in rules.facts_of_helpers():
+            if one.fact in facts:
+                yield from questions(rules.helper(name))
 
 
-def _subjects(asked: Iterable[Question]) -> Iterator[Subject]:
+def _roles(asked: Iterable[Question], fact: str = "roles") -> list[str]:
+    return sorted({str(one.operand) for one in asked if one.fact == ("subject", fact)})
+
+
+def _subjects(asked: Iterable[Question], others: Iterable[str]) -> Iterator[Subject]:
+    """Yield subjects with every set of the roles that are asked for, or of very many each; and with one of others."""
     asked = list(asked)
-    roles = sorted({str(one.operand) for one in asked if one.fact == ("subject", "roles")})
-    service = sorted({str(one.operand) for one in asked if one.fact == ("subject", "service_roles")})
-    sets = [(), ("unheard-of",), *((role,) for role in roles), *itertools.combinations(roles, 2), tuple(roles)]
+    roles, service = _roles(asked), _roles(asked, "service_roles")
+    sizes = range(len(roles) + 1) if len(roles) <= _MOST_ROLES else (0, 1, len(roles) - 1, len(roles))
+    sets: list[tuple[str, ...]] = [("unheard-of",), *((role,) for role in others)]
+    sets += [held for size in sizes for held in itertools.combinations(roles, size)]
     ids = {"u", *_literals(asked, ("subject", "id"))}
     domains = {"d", *_literals(asked, ("subject", "domain"))}
     tenants = {_OURS, *_literals(asked, ("subject", "tenant"))}

@@ -124,11 +124,19 @@ class Rules:
         if action in ("get_task", "get_tasks", "add_task", "modify_task") and action not in self.places:
             # Glance asks for these no more, and its code leaves them open. Here, tasks are their owner's.
             return AnyOf((_call(_ADMIN) if _ADMIN in self.helpers else NOBODY, _OF_TASK))
-        return simplified(self._meant(self._plain[action], action, kind, positive=True))
+        meant = simplified(self._meant(self._plain[action], action, kind, positive=True))
+        owns = Ask(replace(_OWNS.question, fact=_moved(_OWNS.question.fact, kind)))
+        return _without_idle(meant, owns, admin=_ADMIN not in self.helpers)
 
     def helper(self, name: str) -> Condition:
         """Return what a rule that others refer to says of the subject."""
         return simplified(_own_roles(self.helpers[name]))
+
+    def facts_of_helpers(self) -> Iterator[tuple[str, frozenset[Fact]]]:
+        """Yield the rules that others refer to, each with what conditions ask for in its place."""
+        for name in self.helpers:
+            shown = (_SHOWN.question.fact,) if name == _ADMIN else ()
+            yield name, frozenset((_call(name).question.fact, *shown))
 
     def _meant(self, condition: Condition, action: str, kind: str, *, positive: bool) -> Condition:
         for name, known in self.helpers.items():
@@ -143,7 +151,7 @@ class Rules:
                 return Not(self._meant(part, action, kind, positive=not positive))
             case AnyOf(parts):
                 if (role := _role(condition)) is not None:
-                    return role
+                    return self._about(role, action, kind)
                 return AnyOf(tuple(self._meant(part, action, kind, positive=positive) for part in parts))
             case AllOf(parts):
                 return AllOf(tuple(self._meant(part, action, kind, positive=positive) for part in parts))
@@ -186,6 +194,22 @@ class Rules:
                 operand=Of(_moved(operand.fact, kind)) if isinstance(operand, Of) else operand,
             )
         )
+
+
+def _without_idle(condition: Condition, owns: Condition, *, admin: bool) -> Condition:
+    """Return the condition without `shown_as_shared` where all that it comes to is said beside it.
+
+    ``admin``: whoever is an admin is let in anyway.
+    """
+    match condition:
+        case AllOf(parts):
+            return AllOf(tuple(_without_idle(part, owns, admin=admin) for part in parts))
+        case AnyOf(parts):
+            admin = admin or _call(_ADMIN) in parts
+            idle = admin and {owns, _SHARED_WITH} <= {*parts}
+            kept = (part for part in parts if not (idle and part == _SHOWN))
+            return AnyOf(tuple(_without_idle(part, owns, admin=admin) for part in kept))
+    return condition
 
 
 def _moved(fact: Fact, kind: str) -> Fact:
@@ -271,7 +295,9 @@ class Writer:
         """Return the words that ``rules`` use."""
         lines = [*comment(["--- words ---"]), ""]
         for name in self._rules.helpers:
-            if f"{self._names[name]}(subject)" not in rules and not (name == _ADMIN and "shown_as_shared(" in rules):
+            if not re.search(rf"\b{self._names[name]}\(subject\)", rules) and not (
+                name == _ADMIN and "shown_as_shared(" in rules
+            ):
                 continue
             speaker = Speaker("Image", "image")
             lines += self._origin([name])
@@ -381,5 +407,5 @@ def _listed(actions: Sequence[str]) -> str:
     if sum(map(len, quoted)) < 80:
         return f"[{', '.join(quoted)}]"
     rows = [quoted[index : index + 3] for index in range(0, len(quoted), 3)]
-    inner = ",\n".join(f"        {', '.join(row)}" for row in rows)
-    return f"[\n{inner}\n    ]"
+    inner = ",\n".join(f"    {', '.join(row)}" for row in rows)
+    return f"[\n{inner}\n]"

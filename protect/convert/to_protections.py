@@ -15,6 +15,7 @@ from protect.policy.policy import Graphs, Policy
 from protect.policy.questions import Operator, Question
 from protect.policy.vocabulary import CORE, NAME
 from protect.protections.sections import OPERATIONS, RESERVED
+from protect.showing import visible
 from protect.values import Image, Property, Query, Subject
 
 _ROLES = (("subject", "roles"), ("subject", "service_roles"))
@@ -44,8 +45,8 @@ def written(policy: Policy, source: str) -> str:
     _check(policy)
     roles = sorted({str(one.operand) for one in _questions(policy) if one.fact in _ROLES})
     for role in roles:
-        if not re.fullmatch(r"[^\s,#;%@!\[\]][^,#;%\n]*", role):
-            raise Unspeakable(f"the role `{role}` cannot be written in a protection file")
+        if not role.isprintable() or not re.fullmatch(r"[^\s,#;%@!\[\]][^,#;%]*", role):
+            raise Unspeakable(f"the role `{visible(role)}` cannot be written in a protection file")
     lines = [f"# Properties, as {source} protects them: the first section that fits a name decides about it."]
     classes = list(_classes(policy))
     who = [[f"{each} = {_who(policy, each, one.name, roles)}" for each in OPERATIONS] for one in classes]
@@ -125,15 +126,15 @@ def _apart(policy: Policy, name: str) -> bool:
 
 
 def _escaped(name: str) -> str:
-    if "]" in name or "\n" in name or name != name.strip():
-        raise Unspeakable(f"the name `{name}` cannot stand in the head of a section")
+    if "]" in name or not name.isprintable() or name != name.strip():
+        raise Unspeakable(f"the name `{visible(name)}` cannot stand in the head of a section")
     return re.escape(name).replace("\\_", "_").replace("\\-", "-")
 
 
 def _section(pattern: str) -> str:
     pattern = pattern.replace("\n", "\\n")
-    if pattern != pattern.strip() or pattern.startswith("DEFAULT"):
-        raise Unspeakable(f"the expression `{pattern}` cannot stand in the head of a section")
+    if not pattern.isprintable() or pattern != pattern.strip() or pattern.startswith("DEFAULT"):
+        raise Unspeakable(f"the expression `{visible(pattern)}` cannot stand in the head of a section")
     # In Python, `$` also stands before a line end that ends the text.
     return re.sub(r"(?<!\\)\$$", r"\\Z", pattern)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from itertools import accumulate, count
 
 from protect.errors import ConfigError
+from protect.polar.tokens import RESERVED
 from protect.policy.questions import Of, Operand, Operator, Question
 from protect.policy.vocabulary import RESOURCE, TYPES, Fact, Form, Kind, Word
 from protect.protections.conditions import EVERYONE, NOBODY, AllOf, AnyOf, Ask, Condition, Not
+from protect.showing import visible
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
 _WIDTH = 110
@@ -28,8 +30,11 @@ class Unspeakable(ConfigError):
 
 
 def text(value: str) -> str:
-    """Return a text literal."""
-    return '"' + "".join(_ESCAPES.get(letter, letter) for letter in value) + '"'
+    """Return a text literal. Raises Unspeakable for a character that cannot be seen: policy files may not hold such."""
+    written = "".join(_ESCAPES.get(letter, letter) for letter in value)
+    if not written.isprintable():
+        raise Unspeakable(f"`{visible(value)}` holds a character that cannot be seen, which a policy may not hold")
+    return f'"{written}"'
 
 
 def texts(values: Iterable[str]) -> str:
@@ -43,16 +48,22 @@ def comment(lines: Iterable[str]) -> list[str]:
     return [f"# {line}".rstrip() for line in shown]
 
 
+def defines(line: str) -> bool:
+    """Whether a line is more than a comment."""
+    return not line.startswith("#")
+
+
 class Names:
-    """Gives out names for rules: each once, and none that is taken."""
+    """Gives out names for rules: each once, and none that is taken or that Polar keeps for itself."""
 
     def __init__(self, taken: Collection[str] = ()) -> None:
         self._taken = set(taken)
 
     def slug(self, written: str, otherwise: str) -> str:
         """Return a name that tells ``written`` as far as letters go; ``otherwise`` where it has none."""
-        plain = re.sub(r"\\.", "_", written)
-        plain = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")[:40].strip("_") or otherwise
+        plain = re.sub(r"[^a-z0-9]+", "_", written.lower()).strip("_")[:40].strip("_")
+        if not plain[:1].isalpha() or plain in RESERVED:
+            plain = f"{otherwise}_{plain}".rstrip("_")
         name = next(one for one in self._candidates(plain) if one not in self._taken)
         self._taken.add(name)
         return name
@@ -280,4 +291,17 @@ def clause(head: str, parts: Sequence[str]) -> list[str]:
     whole = f"{head} if {' and '.join(parts)};"
     if len(whole) <= _WIDTH:
         return [whole]
-    return [f"{head} if", *(f"    {part} and" for part in parts[:-1]), f"    {parts[-1]};"]
+    lines = [f"    {line}" for part in map(_wrapped, parts) for line in f"{part} and".split("\n")]
+    return [f"{head} if", *lines[:-1], lines[-1].removesuffix(" and") + ";"]
+
+
+def _wrapped(part: str) -> str:
+    """Return a condition in brackets with a line for each alternative, where it is long."""
+    if len(part) <= _WIDTH or not part.startswith("("):
+        return part
+    plain = _QUOTED.sub(lambda one: "." * len(one[0]), part)
+    depths = list(accumulate({"(": 1, "[": 1, ")": -1, "]": -1}.get(letter, 0) for letter in plain))
+    ends = [found.start() for found in re.finditer(" or ", plain) if depths[found.start()] == 1]
+    starts = [1, *(end + len(" or ") for end in ends)]
+    alternatives = [part[start:end] for start, end in zip(starts, [*ends, len(part) - 1], strict=True)]
+    return "(\n    " + " or\n    ".join(alternatives) + "\n)"

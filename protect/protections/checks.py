@@ -48,6 +48,9 @@ _UNKNOWN = frozenset(
     ("tags", "locations", "checksum", "created_at", "updated_at", "virtual_size", "os_hash_algo", "os_hash_value")
 )
 
+#: What YAML calls a text; the keys of rules may be nothing else, such as `<<`, which takes in what stands elsewhere.
+_TEXT = "tag:yaml.org,2002:str"
+
 _KEY = re.compile(r"%\((?P<key>[^)]+)\)s")
 _WORD_JOINS = ("and", "or", "not", "")
 
@@ -94,6 +97,9 @@ class RuleBook:
         found: list[Problem] = []
         for key, _ in root.value:
             place = Place(self._file, key.start_mark.line + 1, key.start_mark.column + 1)
+            if key.tag != _TEXT:
+                found.append(place.problem("the name of a rule is no text", "write the name in quotes, and one check"))
+                continue
             if key.value in self._places:
                 first = self._places[key.value].line
                 found.append(place.problem(f"rule `{key.value}` is there already, in line {first}", "keep one of them"))
@@ -172,13 +178,16 @@ def _libraries(file: str) -> tuple[Any, Any]:
         raise PolicyError([Problem(file or "policy_rules", 0, 0, message, help)]) from None
 
 
-def _words(check: Any) -> Iterator[str]:
+def _words(check: Any, depth: int = 0) -> Iterator[str]:
     """Yield the single checks of a rule; raises _Inconvertible for what is neither text nor a list of texts."""
     if isinstance(check, list):
+        # Deeper ones are refusals to oslo.policy, and a few lines of aliases can make millions of them.
+        if depth > 1:
+            raise _Inconvertible("the lists are nested too deeply", "write a list of lists: any of these, all of those")
         for part in check:
-            yield from ([part] if isinstance(part, str) else _words(part))
+            yield from ([part] if isinstance(part, str) else _words(part, depth + 1))
         return
-    if not isinstance(check, str):
+    if not isinstance(check, str) or depth:
         raise _Inconvertible("the rule is no text", "write a check in quotes: `@` for everybody, `!` for nobody")
     for word in check.split():
         stripped = word.lstrip("(").rstrip(")")
