@@ -89,39 +89,45 @@ def read(paths: Iterable[str] | None = None, protection: Protection = BY_ROLES) 
     missing: list[str] = []
     found: list[Problem] = []
     for path in wanted:
-        if not path.exists():
-            missing.append(str(path))
-            continue
         try:
-            members = sorted(path.glob("*.polar")) if path.is_dir() else [path]
-            # Reading a pipe or a device may never end.
-            odd = [member for member in members if member.exists() and not member.is_file()]
-            if odd:
-                found += (
-                    Problem(str(member), 0, 0, "is no file", "name files, or directories of them") for member in odd
-                )
+            if not path.exists():
+                missing.append(str(path))
                 continue
-            if not members:
-                found.append(Problem(str(path), 0, 0, "no `.polar` file in this directory", "name files, or add one"))
-            files += [(str(member), member.read_bytes()) for member in members]
+            members = sorted(path.glob("*.polar")) if path.is_dir() else [path]
         except OSError as error:
-            found.append(
-                Problem(str(path), 0, 0, f"cannot be read: {error.strerror}", "give the service's user access")
-            )
-    rules = _rules(protection.rules, found)
+            found.append(_unreadable(path, error))
+            continue
+        if not members:
+            found.append(Problem(str(path), 0, 0, "no `.polar` file in this directory", "name files, or add one"))
+        for member in members:
+            data = _content(member, found)
+            if data is not None:
+                files.append((str(member), data))
+    rules = None if protection.rules is None else _rules(protection.rules, found)
     if found:
         raise PolicyError(found)
     return Sources(tuple(files), tuple(missing), Format(protection.format), rules)
 
 
-def _rules(path: str | None, found: list[Problem]) -> tuple[str, bytes] | None:
-    if path is None:
-        return None
+def _content(path: Path, found: list[Problem], what: str = "") -> bytes | None:
     try:
-        return path, Path(path).read_bytes()
+        # Reading a pipe or a device may never end.
+        if path.exists() and not path.is_file():
+            found.append(Problem(str(path), 0, 0, "is no file", "name files, or directories of them"))
+            return None
+        return path.read_bytes()
     except OSError as error:
-        found.append(Problem(path, 0, 0, f"the policy rules cannot be read: {error.strerror}", "correct the path"))
+        found.append(_unreadable(path, error, what))
         return None
+
+
+def _unreadable(path: Path, error: OSError, what: str = "") -> Problem:
+    return Problem(str(path), 0, 0, f"{what}cannot be read: {error.strerror}", "give the service's user access")
+
+
+def _rules(path: str, found: list[Problem]) -> tuple[str, bytes] | None:
+    data = _content(Path(path), found, "the policy rules ")
+    return None if data is None else (path, data)
 
 
 def compile_sources(sources: Sources) -> Policy:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Callable
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -138,6 +140,29 @@ def atoms(draw: Callable, kind: str, bound: tuple[str, ...]) -> str:
     return draw(st.one_of(choices))
 
 
+ABOUT_NAMES = (
+    "action = r.name",
+    "not action = r.name",
+    "tell(r.name)",
+    "tell(action) and tell(r.name)",
+    "alike(action, r.name)",
+    "named(r, action)",
+    "named(r, n) and n in [action, s.tenant]",
+    "[action] = [r.name]",
+    "r matches Property{name: action}",
+    'allow(s, r.name, r.image) and action in ["read", "a"]',
+)
+
+
+def rule(entry: str, action: str, head: str, body: str) -> str:
+    """A rule whose variables are named as they are used, so that none counts as misspelt."""
+    used = Counter(re.findall(r"\b[a-z]+\b", re.sub(r'"[^"]*"', "", f"{head} {body}")))
+    subject, resource = ("s" if used["s"] else "_s"), ("r" if used["r"] else "_r")
+    if action == "action" and not used["action"]:
+        action = "_action"
+    return f"{entry}({subject}: Subject, {action}, {resource}{head}) if {body};"
+
+
 @st.composite
 def policies(draw: Callable, kind: str) -> str:
     rules = []
@@ -163,19 +188,27 @@ def policies(draw: Callable, kind: str) -> str:
                         "listed(action)",
                         "listed(v) and v = s.tenant and not v = action",
                         "s.has_role(action)",
-                        *(("action = r.name", "not action = r.name") if kind == "Property" and head else ()),
+                        "tell(action)",
+                        'action in ["a", "go"] and tell(action)',
+                        *(ABOUT_NAMES if kind == "Property" and head else ()),
                     )
                 )
             )
             body = f"{picked} and ({body})"
-        # Each variable twice, so that none counts as misspelt.
-        rules.append(f"{entry}(s: Subject, {action}, r{head}) if s = s and r = r and ({body});")
+        if kind == "Property" and head and draw(st.integers(0, 5)) == 0:
+            head = draw(
+                st.sampled_from((": Property{name: action}", ': Property{name: "a"}', ": Property{name: s.id}"))
+            )
+            action = "action" if "action" in head + body else action
+        rules.append(rule(entry, action, head, body))
     for name in draw(st.lists(text, max_size=4)):
         rules.append(f'listed("{name}");')
     rules.append('listed("z");')
     for left, right in draw(st.lists(st.tuples(text, text), max_size=3)):
         rules.append(f'pair("{left}", "{right}");')
     rules.append('pair("z", "z");')
+    rules.append('tell("a"); tell(x) if x in ["read", "b"];')
+    rules.append("alike(x, x); named(r, x) if x = r.name;")
     for _ in range(draw(st.integers(1, 2))):
         body = draw(conditions(kind).filter(lambda body: "helper" not in body))
         rules.append(f"helper(s, r) if s = s and r = r and ({body});")

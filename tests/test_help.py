@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from protect.cli import main, parser
+from protect.cli import GROUPS, main, parser
 
 ROOT = Path(__file__).parent.parent
 
@@ -143,15 +143,52 @@ def _history(machine: Path) -> None:
 
 
 def test_the_list_of_commands_is_grouped_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--help"])
-    assert ended.value.code == 0
+    assert main(["--help"]) == 0
     said = capsys.readouterr().out
     for name, command in commands().items():
         [line] = re.findall(rf"^  {name} +(\S.*)$", said, re.MULTILINE)
         assert len(line) < 70
         assert command.epilog is None or "exit status" in command.epilog
     assert "before a policy goes live:" in said
+
+
+def test_the_list_says_of_each_command_what_its_own_parser_says() -> None:
+    [action] = (one for one in parser()._actions if isinstance(one, argparse._SubParsersAction))
+    theirs = {one.dest: one.help for one in action._get_subactions()}
+    assert theirs == {name: said for group in GROUPS.values() for name, said in group.items()}
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["--version"], ["nonsense"]], ids=lambda words: " ".join(words))
+def test_what_is_said_of_no_command_needs_none_of_them(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom protect.cli import main\n"
+        f"try: main({words!r})\nexcept SystemExit: pass\n"
+        "print('loaded', *(name for name in sys.modules if name.startswith(('protect.policy', 'protect.lint', 'oso'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.endswith("loaded\n")
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"protect (\d+\.\d+.*|not installed)\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        pytest.param("lnit", "`lnit` is no command; did you mean `lint`?", id="near to one"),
+        pytest.param("qqq", "`qqq` is no command; known: lint, test, ", id="near to none"),
+        pytest.param("--quiet", "`--quiet` is no command", id="an option in its place"),
+    ],
+)
+def test_an_unknown_command_is_a_wrong_usage(word: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([word])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_without_a_command_the_list_is_shown_as_a_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

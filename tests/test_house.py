@@ -61,6 +61,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protect.polar.expressions",
         "protect.polar.terms",
     ),
+    # What the text alone tells: before Oso is asked, and for whoever does without it.
+    "protect.polar.flow": ("protect.polar.check", "protect.polar.syntax"),
+    "protect.polar.heads": ("protect.polar.syntax", "protect.policy.vocabulary"),
+    "protect.polar.effort": ("protect.polar.syntax",),
     "protect.polar": ("protect.errors", "protect.values", "protect.policy"),
     # Exact answers about policies, from their graphs alone.
     "protect.analysis": ("protect.errors", "protect.values", "protect.policy", "protect.glance.attributes"),
@@ -207,6 +211,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protect.policy",
         "protect.protections",
         "protect.analysis",
+        "protect.showing",
+        "protect.polar.tokens",
     ),
     # A decision log against a policy: pure, lines in and answers out.
     "protect.replay": (

@@ -6,12 +6,15 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from protect.cli import main
 from protect.lint.catalogue import checks
+from protect.lint.polar_files import parsed
+from protect.lint.texts import Text
 
 ROOT = Path(__file__).parent.parent
 OWN = 'allow(subject: Subject, "get_image", image: Image) if\n    image.owner = subject.tenant;\n'
@@ -287,11 +290,121 @@ def test_a_file_that_is_not_utf_8_is_a_finding(
     assert [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]] == codes
 
 
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.symlink_to("nothing")
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def a_very_large_file(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**30)
+
+
+def an_empty_file(path: Path) -> None:
+    write(path.name, "")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        pytest.param(a_pipe, "cannot be read: it is no file", id="a pipe"),
+        pytest.param(a_folder, "cannot be read: it is no file", id="a folder"),
+        pytest.param(a_link_to_nothing, "cannot be read: No such file or directory", id="a link to nothing"),
+        pytest.param(a_link_to_itself, "cannot be read: Too many levels of symbolic links", id="a link to itself"),
+        pytest.param(a_very_large_file, "larger than 16 MiB", id="a very large file"),
+        pytest.param(an_empty_file, None, id="an empty file is a file"),
+    ],
+)
+@pytest.mark.parametrize("name", ["b.polar", "property-protections.conf", "policy.yaml"])
 @pytest.mark.usefixtures("here")
-def test_a_pipe_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_a_finding_and_the_rest_is_checked(
+    capsys: pytest.CaptureFixture[str], make: Callable[[Path], None], said: str | None, name: str
+) -> None:
+    write("a.polar", MIXED)
+    make(Path(name))
+    status = lint("--format", "json", "--select", "PE509,PL018", ".")
+    found = [(one["span"]["file"], one["message"]) for one in json.loads(capsys.readouterr().out)["findings"]]
+    others = [("a.polar", message) for _, message in found if message != said]
+    assert len(others) == 1
+    assert found == [*others, *([(name, said)] if said else [])]
+    assert status == (2 if said else 1)
+
+
+@pytest.mark.parametrize(
+    ("named", "status", "codes"),
+    [
+        pytest.param("b.polar", 2, ["PE509"], id="a link to nothing is there"),
+        pytest.param("c.polar", 2, None, id="what is not there is a slip of the hand"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_what_is_named_has_to_be_there(
+    capsys: pytest.CaptureFixture[str], named: str, status: int, codes: list[str] | None
+) -> None:
     write("a.polar", OWN)
-    os.mkfifo("b.polar")
-    for named in (".", "b.polar"):
-        assert lint(named) == 2
-        assert "neither a file nor a directory" in capsys.readouterr().err
-    assert lint("a.polar", "--text-only") == 0
+    Path("b.polar").symlink_to("nothing")
+    assert lint("--format", "json", "a.polar", named) == status
+    out = capsys.readouterr().out
+    assert ([one["code"] for one in json.loads(out)["findings"]] if out else None) == codes
+
+
+@pytest.mark.parametrize(
+    ("readable", "codes"),
+    [pytest.param(True, ["PL014"], id="nobody has the rule"), pytest.param(False, [], id="perhaps it is in there")],
+)
+@pytest.mark.usefixtures("here")
+def test_nothing_is_missed_that_may_be_in_a_file_that_cannot_be_read(
+    capsys: pytest.CaptureFixture[str], readable: bool, codes: list[str]
+) -> None:
+    write("a.polar", 'allow(subject: Subject, "get_image", image: Image) if owns(subject, image);\n')
+    write("b.polar", "") if readable else Path("b.polar").symlink_to("b.polar")
+    lint("--format", "json", "--ignore", "PE509", ".")
+    found = [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]]
+    assert found == codes
+
+
+@pytest.mark.parametrize(
+    ("join", "count", "found"),
+    [
+        pytest.param(" or ", 400, ["PR602"], id="many alternatives"),
+        pytest.param(" and ", 400, ["PR602"], id="many conditions"),
+        pytest.param(';\nallow(subject: Subject, "x", _resource) if ', 400, ["PR602"], id="many rules of one head"),
+        pytest.param(" or ", 3, [], id="a few alternatives"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_policy_that_takes_longer_than_patience_to_be_read_is_not(
+    capsys: pytest.CaptureFixture[str], join: str, count: int, found: list[str]
+) -> None:
+    conditions = join.join(f'subject.has_role("role_{number}")' for number in range(count))
+    write("a.polar", f'allow(subject: Subject, "x", _resource) if {conditions};\n')
+    lint("--format", "json", "--select", "PR602,PL", "--patience", "0.001", ".")
+    assert [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]] == found
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        pytest.param(0, "", id="before the first line"),
+        pytest.param(1, "a", id="where it begins"),
+        pytest.param(2, "a", id="where it ends, and another begins"),
+        pytest.param(3, "", id="between two"),
+        pytest.param(5, "c", id="where it goes on"),
+        pytest.param(6, "d", id="the first of two in a line"),
+        pytest.param(7, "", id="behind the last"),
+    ],
+)
+def test_a_line_belongs_to_the_statement_that_is_there_first(line: int, word: str) -> None:
+    text = "a(x) if\n  x = 1; b(x) if x = 2;\n\nc(x) if x\n = 3;\nd(x) if x = 1; e(x) if x = 2;\n"
+    assert parsed([Text("p.polar", text)]).subject("p.polar", line)[:1] == word

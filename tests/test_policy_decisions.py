@@ -352,6 +352,98 @@ def test_actions_and_names_are_texts_of_one_kind(condition: str) -> None:
             assert loaded.decide(query).allowed is plain.holds("allow", query), (action, name)
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param("allow(_s: Subject, action, _p: Property{name: action});", id="in the head"),
+        pytest.param(
+            "allow(_s: Subject, _a, _p: Property); forbid(_s: Subject, action, _p: Property{name: action});",
+            id="in the head of a forbid",
+        ),
+        pytest.param("allow(s: Subject, action, p: Property) if [action] = [p.name] and s.id = s.id;", id="in lists"),
+        pytest.param(
+            "allow(s: Subject, action, p: Property) if d = {x: action} and d = {x: p.name} and s.id = s.id;",
+            id="in dictionaries",
+        ),
+        pytest.param(
+            "allow(_s: Subject, action, p: Property) if named(p, action); named(p, name) if name = p.name;",
+            id="behind a helper that gives the name back",
+        ),
+        pytest.param(
+            "allow(s: Subject, _action, p: Property) if allow(s, p.name, p.image);"
+            'allow(_s: Subject, action, _i: Image) if action in ["a", "b"];',
+            id="an entry point is asked about the name as an action",
+        ),
+        pytest.param(
+            'allow(_s: Subject, action, p: Property) if action in ["a", "b"] and p matches Property{name: action};',
+            id="in a pattern",
+        ),
+    ],
+)
+@pytest.mark.parametrize("facts", ["", 'm("a"); m("b"); m(x) if x in ["u", "v"];'], ids=["no facts", "twins"])
+def test_actions_and_names_meet_wherever_a_rule_lets_them(rules: str, facts: str) -> None:
+    loaded, plain = policy(rules + facts), PlainOso(rules + facts)
+    for action, name in itertools.product(("a", "b", "u", "v", "x"), repeat=2):
+        query = Query(OWNER, action, Property(name, IMAGE))
+        decided = plain.holds("allow", query) and not ("forbid" in rules and plain.holds("forbid", query))
+        assert loaded.decide(query).allowed is decided, (action, name)
+
+
+SHARED = """
+allow(s: Subject, action, _r) if action in ["a", "b", "c"] and s.has_role("admin");
+allow(s: Subject, "a", i: Image) if i.owner = s.tenant;
+allow(s: Subject, action, t: Task) if action in ["b", "d"] and t.owner = s.tenant;
+allow(s: Subject, action, t: Task) if action = "c" and t.owner = action and s.authenticated;
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        pytest.param(("Store", "a"), ("Store", "b"), True, id="the rule looks at no action"),
+        pytest.param(("Store", "a"), ("Metadef", "c"), True, id="nor at the resource"),
+        pytest.param(("Store", "a"), ("Image", "a"), False, id="another rule is about images"),
+        pytest.param(("Image", "b"), ("Store", "b"), True, id="that one is about another action"),
+        pytest.param(("Task", "b"), ("Task", "a"), False, id="the first condition lists one and not the other"),
+        pytest.param(("Task", "c"), ("Task", "b"), False, id="other rules can hold"),
+    ],
+)
+def test_questions_that_come_to_the_same_rules_are_explored_once(
+    one: tuple[str, str], other: tuple[str, str], same: bool
+) -> None:
+    actions = policy(SHARED).table.actions
+    assert (actions[one].allow is actions[other].allow) is same
+
+
+def test_a_rule_that_cannot_hold_is_not_asked_for() -> None:
+    table = policy(SHARED).table
+    assert ("Store", "d") not in table.actions
+    assert ("Task", "d") in table.actions
+
+
+@pytest.mark.parametrize(
+    ("condition", "action", "allowed"),
+    [
+        pytest.param('action in ["a"]', "a", True, id="listed"),
+        pytest.param('action in ["a"]', "b", False, id="not listed"),
+        pytest.param('action in ["a"] or s.id = "u"', "b", True, id="an alternative to the list"),
+        pytest.param('(action in ["a"] and 1 = 1) or s.id = "u"', "b", True, id="an alternative behind brackets"),
+        pytest.param('not action = "a" and 1 = 1', "b", True, id="a negation"),
+        pytest.param('(action = "a" and 1 = 1) and 1 = 1', "b", False, id="the first of the first"),
+        pytest.param('s.id = "u" and action = "a"', "b", False, id="a later condition"),
+        pytest.param('action in ["a", s.id]', "u", True, id="a list with a fact"),
+        pytest.param("action = s.id", "u", True, id="a fact"),
+    ],
+)
+def test_only_a_first_condition_that_lists_actions_keeps_a_rule_from_being_asked(
+    condition: str, action: str, allowed: bool
+) -> None:
+    text = f"allow(s: Subject, action, _r) if {condition} and s.id = s.id;"
+    if " or " in condition:
+        text = f"allow(s: Subject, action, _r) if {condition} or not s.id = s.id;"
+    assert policy(text).decide(Query(Subject("u"), action, IMAGE)).allowed is allowed
+
+
 FACTS = 'm("x1"); m("x2"); m("x3"); m("Read");\n'
 
 
@@ -437,10 +529,35 @@ def test_a_fact_that_takes_longer_than_oso_waits_is_read_again(
 
     monkeypatch.setattr(compiler, "BUDGET", 0)
     monkeypatch.setattr(compiler, "BUDGET_PER_GRAPH", 0)
-    monkeypatch.setattr(interview, "PATH_TIMEOUT_MS", 100)
+    monkeypatch.setattr(interview, "MOST_PATH_SECONDS", 0.1)
     grown = policy('allow(s: Subject, "x", i: Image) if i.owner = s.tenant and s.has_role("member");')
     decision = grown.decide(Query(OWNER, "x", Distant()))  # type: ignore[arg-type]
     assert (decision.error, decision.allowed) == (error, not error)
+
+
+RIVALS = "".join(f'allow(s: Subject, "x", _i: Image) if s.has_role("r{number}");\n' for number in range(400))
+
+
+def test_a_path_for_which_there_is_no_patience_grows_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurried = compile_policy([("p.polar", RIVALS)], "rev", seconds=0.001)
+    assert not hurried.table.actions["Image", "x"].allow.explored  # type: ignore[union-attr]
+    for role, allowed in (("r399", True), ("r400", False)):
+        decision = hurried.decide(Query(Subject("u", roles=frozenset({role})), "x", IMAGE))
+        assert (decision.allowed, decision.error) == (allowed, False)
+
+
+def test_a_policy_that_comes_back_to_itself_is_refused_without_patience_too() -> None:
+    endless = 'allow(s: Subject, "x", i: Image) if f(s, i); f(s, i) if g(s, i); g(s, i) if f(s, i);'
+    with pytest.raises(PolicyError, match="running forever"):
+        compile_policy([("p.polar", endless)], "rev", seconds=0.001)
+
+
+def test_a_question_that_takes_too_long_is_told_from_one_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (interview, compiler):
+        monkeypatch.setattr(module, "MOST_PATH_SECONDS", 0.001)
+    monkeypatch.setattr(interview, "PATIENCE", 1)
+    with pytest.raises(PolicyError, match="one question takes longer than"):
+        policy(RIVALS)
 
 
 ALIKE = """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -251,6 +253,36 @@ def test_a_file_beside_itself_under_another_name_is_no_problem(tmp_path: Path) -
 def test_a_directory_without_policies_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"no `\.polar` file in this directory"):
         Policy.load([str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        pytest.param(os.mkfifo, "is no file", id="a pipe"),
+        pytest.param(os.mkdir, "is no file", id="a folder"),
+        pytest.param(lambda path: os.symlink("nothing", path), "cannot be read: No such file", id="a link to nothing"),
+    ],
+)
+def test_every_file_of_a_directory_that_cannot_be_read_is_a_problem(
+    tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    (tmp_path / "a.polar").write_text('allow(_s: Subject, "x", _i: Image);\n')
+    Policy.load([str(tmp_path)])
+    for name in ("b.polar", "c.polar"):
+        make(tmp_path / name)
+    with pytest.raises(PolicyError) as caught:
+        Policy.load([str(tmp_path)])
+    assert [Path(one.file).name for one in caught.value.problems] == ["b.polar", "c.polar"]
+    assert all(one.message.startswith(said) for one in caught.value.problems)
+
+
+def test_a_pipe_in_place_of_policy_rules_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "p.conf").write_text("[x]\ncreate = r\nread = r\nupdate = r\ndelete = r\n")
+    os.mkfifo(tmp_path / "policy.yaml")
+    with pytest.raises(PolicyError, match=r"policy\.yaml: is no file"):
+        Policy.load(
+            [str(tmp_path / "p.conf")], protection_format="policies", policy_rules=str(tmp_path / "policy.yaml")
+        )
 
 
 def test_a_file_of_another_kind_is_a_problem(tmp_path: Path) -> None:

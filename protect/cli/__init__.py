@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -31,13 +32,33 @@ MODULES = (
     "lsp",
     "completion",
 )
+_ELSEWHERE: Mapping[str, str] = {"uninstall": "install"}
 
-#: What the commands are for, in the order in which one comes to need them.
-GROUPS: Mapping[str, Sequence[str]] = {
-    "before a policy goes live": ("lint", "test", "diff", "matrix", "explain", "replay"),
-    "put it to work": ("install", "uninstall", "serve", "decide"),
-    "from one form into another": ("convert", "compile"),
-    "for editors and shells": ("lsp", "completion"),
+#: What the commands are for, in the order in which one comes to need them, each as its own parser says it: importing
+#: all of them takes longer than to read this.
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "before a policy goes live": {
+        "lint": "find mistakes in policy files, and what grants more than it looks",
+        "test": "your own expectations of a policy, and proofs over all requests",
+        "diff": "what a change of policy changes, with an example of each difference",
+        "matrix": "who may do what: a table, a page, a golden file",
+        "explain": "why one query is decided as it is, question by question",
+        "replay": "a decision log against another policy",
+    },
+    "put it to work": {
+        "install": "put the filter into Glance's pipeline file",
+        "uninstall": "take it out again",
+        "serve": "answer decision queries over HTTP",
+        "decide": "one query to one line of JSON, for scripts",
+    },
+    "from one form into another": {
+        "convert": "a policy in another language, proven to decide alike",
+        "compile": "a policy saved as data, for where there is no Oso",
+    },
+    "for editors and shells": {
+        "lsp": "language server, for editors",
+        "completion": "completion for bash, zsh and fish",
+    },
 }
 
 EXIT_STATUS = """\
@@ -54,11 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     streams.prepare()
     try:
-        if not given:
-            parser().print_help(sys.stderr)
-            return UNUSABLE
-        chosen = parser(given[0]).parse_args(given)
-        status = int(chosen.run(chosen))
+        status = _run(given)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -76,6 +93,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERNAL
 
 
+def _run(given: Sequence[str]) -> int:
+    match given:
+        case []:
+            print(overview(), end="", file=sys.stderr)
+            return UNUSABLE
+        case ["-h" | "--help", *_]:
+            print(overview(), end="")
+            return DONE
+        case ["--version", *_]:
+            print(_version())
+            return DONE
+    chosen = parser(given[0]).parse_args(given)
+    return int(chosen.run(chosen))
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints drive no terminal."""
 
@@ -86,34 +118,44 @@ class Parser(argparse.ArgumentParser):
 class _Top(Parser):
     """The parser of the whole command line: its help lists the commands in groups."""
 
-    overview = ""
-
     def format_help(self) -> str:
-        return f"usage: protect COMMAND …\n\n{self.overview}\n\n{EXIT_STATUS}"
+        return overview()
 
 
 def parser(command: str = "") -> argparse.ArgumentParser:
-    """Return the parser of the whole command line; where a module is called as ``command`` is, of that one alone.
+    """Return the parser of the whole command line, or of ``command`` alone.
 
-    Importing what the other commands need would take longer than some commands run.
+    Importing what the other commands need would take longer than some commands run. Exits for an unknown command.
     """
-    top = _Top(
-        prog="protect",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    top = _Top(prog="protect", usage="protect COMMAND …")
+    known = [name for group in GROUPS.values() for name in group]
+    if command and command not in known:
+        near = difflib.get_close_matches(command, known, n=1)
+        top.error(
+            f"`{command}` is no command; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}")
+        )
+    commands = top.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, prog="protect", parser_class=Parser
     )
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (command,) if command in MODULES else MODULES:
+    for module in (_ELSEWHERE.get(command, command),) if command else MODULES:
         import_module(f"protect.cli.{module}").add_commands(commands, EXIT_STATUS)
-    top.overview = _overview({one.dest: one.help or "" for one in commands._get_subactions()})
     return top
 
 
-def _overview(said: Mapping[str, str]) -> str:
-    """Return what there is, in groups: each command with what its own parser says of it."""
-    grouped = {name for names in GROUPS.values() for name in names}
-    groups = {**GROUPS, "and": tuple(name for name in said if name not in grouped)}
-    lines = ["Policy and property protection in front of an image API."]
-    for title, names in groups.items():
-        if known := [name for name in names if name in said]:
-            lines += ["", f"{title}:", *(f"  {name:<11} {said[name]}" for name in known)]
-    return "\n".join([*lines, "", "`protect COMMAND --help` explains each, with examples."])
+def overview() -> str:
+    """Return what there is, in groups, and what the exit status tells."""
+    lines = ["usage: protect COMMAND …", "", "Policy and property protection in front of an image API."]
+    for title, said in GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:<11} {what}" for name, what in said.items())]
+    lines += ["", "`protect COMMAND --help` explains each, with examples; `protect --version` says which this is."]
+    return "\n".join(lines) + f"\n\n{EXIT_STATUS}"
+
+
+def _version() -> str:
+    # Imported here, as few ask.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"protect {version('protect')}"
+    except PackageNotFoundError:
+        return "protect not installed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ class PolarFiles:
     problems: list[Problem] = field(default_factory=list)
     #: Whether everything could be parsed.
     complete: bool = True
+    _by_file: dict[str, list[Statement]] = field(default_factory=dict)
 
     def own_statements(self) -> Iterator[Statement]:
         """Yield the statements of the files that findings are wanted for."""
@@ -43,11 +45,16 @@ class PolarFiles:
 
     def subject(self, file: str, line: int) -> str:
         """Return the text of the statement that a line belongs to, for a fingerprint."""
-        for statement in self.statements:
-            if statement.span.file == file:
-                last = statement.span.line + self.source(statement.span).count("\n")
-                if statement.span.line <= line <= last:
-                    return self.source(statement.span)
+        if not self._by_file:
+            for statement in self.statements:
+                self._by_file.setdefault(statement.span.file, []).append(statement)
+        there = self._by_file.get(file, [])
+        # The one that began before, if it goes on, else the first that begins here.
+        begins = bisect_left(there, line, key=lambda statement: statement.span.line)
+        for statement in there[max(0, begins - 1) : begins + 1]:
+            last = statement.span.line + self.source(statement.span).count("\n")
+            if statement.span.line <= line <= last:
+                return self.source(statement.span)
         return ""
 
     def rules_by_name(self) -> dict[str, list[Rule]]:

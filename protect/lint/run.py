@@ -11,10 +11,12 @@ from protect.errors import PolicyError
 from protect.lint import baseline, grants, language, oslo, reach, sections, suppressions, surroundings, words
 from protect.lint.catalogue import Form, checks
 from protect.lint.compiled import PATIENCE, NoCompiler, policy
-from protect.lint.findings import Finding, Related, Report, Suppressed, with_fingerprints
+from protect.lint.findings import Finding, Related, Report, Span, Suppressed, with_fingerprints
 from protect.lint.polar_files import PolarFiles
 from protect.lint.targets import Target, policies
 from protect.lint.texts import Text
+from protect.polar import check
+from protect.polar.effort import least_seconds
 from protect.policy.policy import Policy
 from protect.protections.sections import Format
 
@@ -48,9 +50,13 @@ def lint(targets: Sequence[Target], options: Options) -> Report:
     ran = set(options.codes)
     graphs = _Graphs(options.cache, options.patience)
     for files in policies(targets, options.beside):
+        if least_seconds(files.statements) > options.patience:
+            found += _too_large(files)
+            ran.clear()
+            continue
         in_text = list(language.findings(files))
         # What cannot be loaded has no graphs.
-        broken = bool(files.problems) or any(language.stops(one) for one in in_text)
+        broken = not files.complete or any(language.stops(one) for one in in_text)
         found += [*in_text, *words.findings(files), *reach.findings(files)]
         wanted = [code for code in options.codes if checks()[code].exact]
         if not wanted or not options.exact or broken:
@@ -63,12 +69,13 @@ def lint(targets: Sequence[Target], options: Options) -> Report:
             note = f"oso is not installed: {len(wanted)} exact checks were not run"
             notes += [note] if note not in notes else []
     found += _others(targets, options, notes)
-    unread = {target.text.file for target in targets if target.unread is not None}
-    found = [one for one in found if one.span.file not in unread]
+    closed = {target.text.file for target in targets if target.unread is not None}
+    found = [one for one in found if one.span.file not in closed]
     for target in targets:
         if target.unread is not None:
-            line, message = target.unread
-            found.append(surroundings.UNREADABLE.at(target.text.line(line), message, "save it as UTF-8"))
+            unread = target.unread
+            place = target.text.line(unread.line) if unread.line else Span(target.text.file)
+            found.append(surroundings.UNREADABLE.at(place, unread.why, unread.help))
             continue
         found += surroundings.secret_findings(target.text)
         if target.path is not None:
@@ -96,8 +103,24 @@ def _others(targets: Sequence[Target], options: Options, notes: list[str]) -> It
 def _rules_for(target: Target, targets: Sequence[Target]) -> Text | None:
     """Return the file of rules that a protection file in the format ``policies`` means: one given beside it."""
     folder = Path(target.text.file).parent
-    found = [one.text for one in targets if one.form is Form.OSLO]
+    found = [one.text for one in targets if one.form is Form.OSLO and one.unread is None]
     return next((one for one in found if Path(one.file).parent == folder), found[0] if len(found) == 1 else None)
+
+
+def _too_large(files: PolarFiles) -> Iterator[Finding]:
+    """Yield what keeps a policy from being loaded, and that there is no time for anything else."""
+    first = next(iter(files.texts))
+    for problem in (*files.problems, *check.problems(files.statements, first, complete=files.complete)):
+        if problem.file in files.own and language.of_problem(problem) is not language.NO_ENTRY:
+            yield language.of(files, problem)
+    rule = max(files.own_rules(), key=lambda one: one.span.end - one.span.start, default=None)
+    if rule is not None:
+        yield reach.UNEXPLORED.at(
+            files.span(rule.name_span),
+            "this policy is too large to be checked in time: nothing is said of what its rules mean",
+            "make conditions that differ in a text facts, and write one rule over them; or give it more `--patience`",
+            subject="whole policy",
+        )
 
 
 class _Graphs:

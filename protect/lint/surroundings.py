@@ -96,11 +96,11 @@ UNREADABLE = Check(
     "unreadable-text",
     Severity.ERROR,
     Form.POLAR,
-    "the file is not UTF-8 text",
+    "the file cannot be read, or is not UTF-8 text",
     "No service loads it. Nothing else is said of it, and the exit status is 2 whatever --fail-level says.",
     "# Zugriff f\udcfcr alle Mitglieder\n" + _GOOD,
     "# Zugriff für alle Mitglieder\n" + _GOOD,
-    "Save it as UTF-8.",
+    "Save it as UTF-8, or let it be read.",
 )
 
 _SECRETS: Final = tuple(

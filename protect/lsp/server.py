@@ -243,7 +243,7 @@ async def _in(worker: ThreadPoolExecutor, do: Callable[..., _T], *given: Any) ->
 
 
 def _targets(sources: Sequence[_Source]) -> list[Target]:
-    """Return documents as what is checked. Raises ConfigError for one that is too large."""
+    """Return documents as what is checked."""
     found = []
     for name, source in sources:
         form, path = form_of(name), Path(name)

@@ -12,7 +12,8 @@ from polar.exceptions import OsoError
 from protect.errors import PolicyError, Problem
 from protect.polar.check import ENTRY_POINTS, allows, problems
 from protect.polar.facades import VocabularyError
-from protect.polar.interview import TIMEOUT, Budget, Interviewer, Topic, texts
+from protect.polar.heads import Head, Heads
+from protect.polar.interview import MOST_PATH_SECONDS, TIMEOUT, Budget, Interviewer, Topic, texts
 from protect.polar.mentions import mentions
 from protect.polar.parser import parse
 from protect.polar.source import Source
@@ -86,20 +87,27 @@ class _Compilation:
     def __init__(self, files: Sequence[tuple[str, str]], statements: Sequence[Statement], seconds: float) -> None:
         self._statements = statements
         self._mentions = mentions(statements)
-        self._heads = {name: [_head(rule) for rule in _rules(statements, name)] for name in ENTRY_POINTS}
+        self._heads = {name: Heads(_rules(statements, name)) for name in ENTRY_POINTS}
         self._source = Source(dict(files), statements)
         self._builder = Builder()
         deadline = time.monotonic() + seconds
         self._over = lambda: time.monotonic() > deadline
         self._budget = Budget(BUDGET, self._over)
         self._unexplored: dict[Leaf, Topic] = {}
-        mentioned = self._mentions.names | self._mentions.actions | self._mentions.passed
-        self._other_name = _unmentioned("\ue000name", mentioned)
-        self._other_action = _unmentioned("\ue000action", mentioned)
+        self._explored: dict[object, tuple[Node, bool]] = {}
+        #: Whether any graph since this was last cleared depends on the property's name.
+        self._name_read = False
+        self._other_name = self._unmentioned("\ue000name")
+        self._other_action = self._unmentioned("\ue000action")
         try:
-            self._interviewer = Interviewer(self._source.text)
+            self._interviewer = Interviewer(self._source.text, min(MOST_PATH_SECONDS, seconds))
         except (OsoError, VocabularyError) as error:
             raise PolicyError([self._problem(error)]) from None
+
+    def _unmentioned(self, text: str) -> str:
+        while text in self._mentions:
+            text += "_"
+        return text
 
     def policy(self, revision: str) -> Policy:
         """Interview for every topic. Raises PolicyError for a path that cannot be evaluated."""
@@ -134,28 +142,28 @@ class _Compilation:
 
     def _by_name(self, action: str, references: References) -> ByName:
         """Return the graphs of one action on properties, for every name that the policy tells apart."""
-        self._interviewer.name_read = False
+        self._name_read = False
         name = self._other_name
         other = self._graphs("Property", action, name, {**references, name: NAME})
         by_name = ByName(other)
-        if not self._interviewer.name_read and not _is_open([other]):
+        if not self._name_read and not _is_open([other]):
             return by_name  # no path depends on the name
-        if references and self._mentions.action_travels:
-            # A name equal to the action is a case of its own only where the two can meet.
+        # A name equal to the action is a case of its own only where the two can meet, or both meet this text.
+        meets = self._mentions.crossing or action in self._mentions.names
+        if references and meets:
             by_name.same = self._graphs("Property", action, action, {action: NAME})
 
         def explore(name: str, more: References) -> Graphs:
             return self._graphs("Property", action, name, {**references, **more})
 
-        # Where the two can meet, a name that is the action is no twin of another name.
-        apart = {action} if self._mentions.action_travels else set()
-        for name, graphs in self._each(self._mentions.names - apart, NAME, explore):
+        # A name that is the action is no twin of another name.
+        for name, graphs in self._each(self._mentions.names - {action}, NAME, explore):
             if graphs.roots() != other.roots():
                 by_name.names[name] = graphs
                 if references and self._mentions.twin(name) == self._mentions.twin(action):
                     # The action stands for its twins as well: what holds for one of them as a name holds for it.
                     by_name.names[action] = graphs
-        if apart and not references:
+        if meets and not references:
             by_name.names[action] = explore(action, {})
         return by_name
 
@@ -182,11 +190,30 @@ class _Compilation:
     def _graphs(self, kind: str, action: str, name: str, references: References) -> Graphs:
         found: dict[str, Node] = {}
         for entry in ("forbid", "allow", "discard"):
-            known = None if action in references else action
-            rules = sum(text in (None, known) and of in (None, kind) for text, of in self._heads[entry])
-            if rules:
-                found[entry] = self._explore(Topic(entry, action, kind, name, references, rules))
+            tried = self._heads[entry].tried(action, kind)
+            if any(head.can_hold(action) for head in tried.values()):
+                found[entry] = self._graph(Topic(entry, action, kind, name, references, len(tried)), tried)
         return Graphs(**found)
+
+    def _graph(self, topic: Topic, tried: Mapping[int, Head]) -> Node:
+        """Return the graph of ``topic``, explored once for all that come to the same. Oso tries the rules ``tried``."""
+        key = self._what_is_read(topic, tried)
+        if key not in self._explored:
+            node = self._explore(topic)
+            self._explored[key] = node, self._interviewer.name_read
+        node, name_read = self._explored[key]
+        self._name_read = self._name_read or name_read
+        return node
+
+    def _what_is_read(self, topic: Topic, tried: Mapping[int, Head]) -> object:
+        """Return what a graph depends on: equal for topics that Oso would answer alike."""
+        read = {number: head for number, head in tried.items() if head.can_hold(topic.action) or not head.plain}
+        action = topic.action if any(head.reads_action for head in read.values()) else None
+        resource = (topic.kind, topic.name) if any(head.reads_resource for head in read.values()) else None
+        # A text that stands for a fact does so wherever it occurs; those of our own making occur nowhere else.
+        unread = {self._other_action if action is None else None, self._other_name if resource is None else None}
+        references = frozenset(pair for pair in topic.references.items() if pair[0] not in unread)
+        return topic.entry, tuple(read), action, resource, references
 
     def _explore(self, topic: Topic) -> Node:
         before = min(BUDGET_PER_GRAPH, self._budget.left)
@@ -194,12 +221,19 @@ class _Compilation:
         try:
             node = self._interviewer.explore(topic, self._builder, allowance, self._mentions)
         except (OsoError, VocabularyError) as error:
-            raise PolicyError([self._problem(error)]) from None
+            if not self._out_of_patience(error):
+                raise PolicyError([self._problem(error)]) from None
+            node = self._builder.unexplored(topic.key())
         self._budget.spend(before - allowance.left)
         for inner in every(node):
             if isinstance(inner, Leaf) and not inner.explored:
                 self._unexplored[inner] = topic
         return node
+
+    def _out_of_patience(self, error: Exception) -> bool:
+        """Whether Oso might have answered in the time that a path may take where nobody is in a hurry."""
+        hurried = self._interviewer.path_seconds < MOST_PATH_SECONDS
+        return hurried and TIMEOUT in str(error) and _recursive(self._statements) is None
 
     def _asker(self, topic: Topic, policy: Policy) -> Callable[[Query], Answered]:
         interviewer, builder = self._interviewer, self._builder
@@ -219,8 +253,15 @@ class _Compilation:
         message = str(error)
         if any(sign in message for sign in _ENDLESS):
             rule = _recursive(self._statements)
+            if rule is None:
+                slow = f"longer than {MOST_PATH_SECONDS:.0f} seconds"
+                return _at(
+                    _first(self._statements),
+                    f"one question takes {slow if TIMEOUT in message else 'more room than Oso has'} to answer",
+                    "write facts in place of rules that differ in a text, and one rule over them",
+                )
             return _at(
-                rule.name_span if rule else _first(self._statements),
+                rule.name_span,
                 "this policy can only be evaluated by running forever",
                 "a rule must not come back to itself with the same question",
             )
@@ -234,21 +275,6 @@ class _Compilation:
 
 def _rules(statements: Iterable[Statement], name: str) -> list[Rule]:
     return [statement for statement in statements if isinstance(statement, Rule) and statement.name == name]
-
-
-def _head(rule: Rule) -> tuple[str | None, str | None]:
-    """Return the action and the type of resource that the rule's head names; None for any."""
-    _, action, resource = rule.parameters
-    text = getattr(action.term, "value", None)
-    if isinstance(resource.specializer, Pattern):
-        return text, resource.specializer.name if resource.specializer.name in RESOURCES else None
-    return text, None
-
-
-def _unmentioned(text: str, mentioned: set[str]) -> str:
-    while text in mentioned:
-        text += "_"
-    return text
 
 
 def _alike(left: ByName, right: ByName) -> bool:
@@ -289,15 +315,14 @@ def _uses(statements: Iterable[Statement], word: str) -> Iterator[Span]:
 
 def _recursive(statements: Sequence[Statement]) -> Rule | None:
     """Return a rule that comes back to itself, if any does."""
+    rules: dict[str, Rule] = {}
     calls: dict[str, set[str]] = {}
     for statement in statements:
         if isinstance(statement, Rule):
+            rules.setdefault(statement.name, statement)
             called = {term.name for term in walk(statement) if isinstance(term, Call)}
             calls.setdefault(statement.name, set()).update(called)
-    for statement in statements:
-        if isinstance(statement, Rule) and statement.name in _reachable(statement.name, calls):
-            return statement
-    return None
+    return next((rule for name, rule in rules.items() if name in _reachable(name, calls)), None)
 
 
 def _reachable(name: str, calls: Mapping[str, set[str]]) -> set[str]:

@@ -6,6 +6,7 @@ answering every new question with no; then each of these is turned to yes in tur
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 
 from oso import Oso
 from polar.exceptions import OsoError
-from polar.ffi import PolarSource, process_messages
+from polar.ffi import PolarSource, ffi_serialize, lib, process_messages  # type: ignore[attr-defined]
 from polar.host import Host
 from polar.predicate import Predicate
 from polar.query import Query as PolarQuery
@@ -29,13 +30,16 @@ from protect.policy.questions import Operator, Question, asker, same
 from protect.policy.vocabulary import CONTEXT, RESOURCES, TYPES, Fact, Scalar
 from protect.values import Query
 
-#: How long one path may take before the policy counts as one that never ends, in milliseconds. A path of the shipped
-#: rules takes a fraction of one; only Oso's own clock can stop Oso.
-PATH_TIMEOUT_MS = 5000
+#: How long one path may take before the policy counts as one that never ends. A path of the shipped rules takes a
+#: fraction of a millisecond; only Oso's own clock can stop Oso.
+MOST_PATH_SECONDS = 5.0
 #: What Oso calls it.
 TIMEOUT = "Query timeout"
 #: How often a path that ran out of time without having used it is tried again.
 PATIENCE = 5
+
+#: What most questions come to, as Oso reads it.
+_WRITTEN = {answer: ffi_serialize({"value": {"Boolean": answer}}) for answer in (False, True)}
 
 _oso_lock = threading.RLock()
 
@@ -124,15 +128,41 @@ class _Host(Host):
 class _InterviewQuery(PolarQuery):
     """A Polar query that can reach facades and nothing else of Python."""
 
+    def holds(self) -> bool:
+        """Whether there is a result. Does what ``run`` does, in half the time."""
+        handlers = {
+            "ExternalCall": self.handle_external_call,
+            "ExternalOp": self.handle_external_op,
+            "ExternalIsa": self.handle_external_isa,
+            "ExternalIsaWithPath": self.handle_external_isa_with_path,
+            "ExternalIsSubSpecializer": self.handle_external_is_subspecializer,
+            "ExternalIsSubclass": self.handle_external_is_subclass,
+            "MakeExternal": self.handle_make_external,
+            "NextExternal": self.handle_next_external,
+            "Debug": self.handle_debug,
+        }
+        while True:
+            [(kind, data)] = json.loads(self.ffi_query.next_event()).items()
+            if kind in ("Done", "Result"):
+                return bool(kind == "Result")
+            handlers[kind](data)
+
     def handle_external_call(self, data: Any) -> None:
         instance = self.host.to_python(data["instance"])
+        word = str(data["attribute"])
         if instance is not self.host.mark:
-            word = str(data["attribute"])
             if not isinstance(instance, ObjectFacade | FactFacade):
                 raise VocabularyError(f"only the subject, the resource and `{CONTEXT}` have attributes", word)
             if word.startswith("_"):
                 raise VocabularyError(f"`{word}` is not in the vocabulary", word)
-        super().handle_external_call(data)  # type: ignore[no-untyped-call]
+        found = getattr(instance, word)
+        if data["args"] is not None:
+            if not callable(found):
+                raise VocabularyError(f"`{word}` is a fact and cannot be called", word)
+            keywords = {name: self.host.to_python(value) for name, value in (data["kwargs"] or {}).items()}
+            found = found(*map(self.host.to_python, data["args"]), **keywords)
+        answer = _WRITTEN[found] if isinstance(found, bool) else ffi_serialize(self.host.to_polar(found))
+        self.ffi_query.check_result(lib.polar_call_result(self.ffi_query.ptr, data["call_id"], answer))
 
     def handle_make_external(self, data: Any) -> None:
         raise VocabularyError("`new` makes objects; rules only ask", "new")
@@ -158,15 +188,17 @@ class _Mark:
 class Interviewer:
     """One loaded policy, ready to be asked. Not for threads: hold ``lock`` around calls.
 
-    Constructing raises what Oso raises about the text: an ``OsoError``.
+    Constructing raises what Oso raises about the text: an ``OsoError``. ``path_seconds`` is how long Oso may take for
+    one path while exploring; a real query gets MOST_PATH_SECONDS.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, path_seconds: float = MOST_PATH_SECONDS) -> None:
+        self.path_seconds = path_seconds
         self.lock = threading.Lock()
         renew_after_fork(self, "lock")
         self._references: Mapping[str, Fact] = {}
         self._literal_name = False
-        #: Whether any path since this was last cleared depended on the property's name.
+        #: Whether any path of the last graph depended on the property's name.
         self.name_read = False
         self._known: dict[Question, bool] = {}
         self._equal: dict[Fact, Scalar] = {}
@@ -191,7 +223,7 @@ class Interviewer:
         self._oso.register_constant(context(self), CONTEXT)
         self._subject = subject(self)
         self._resources = {kind: resource(self, kind) for kind in RESOURCES}
-        with _bounded():
+        with _bounded(MOST_PATH_SECONDS):
             # Oso counts error positions in characters up to a byte offset, and aborts the process when the bytes
             # run past the characters: as many line ends as there are extra bytes make every offset valid.
             self._oso.ffi_polar.load([PolarSource(text + "\n" * (len(text.encode()) - len(text)))])
@@ -243,7 +275,8 @@ class Interviewer:
             except OsoError as error:
                 # Oso's clock is the one on the wall. Whoever has hardly computed meanwhile was kept from it: by a
                 # machine that is busy or was asleep, or by a fact that took its time.
-                if TIMEOUT not in str(error) or time.thread_time() - begun > PATH_TIMEOUT_MS / 2000:
+                hurried = self.path_seconds < MOST_PATH_SECONDS and reply is None
+                if hurried or TIMEOUT not in str(error) or time.thread_time() - begun > MOST_PATH_SECONDS / 2:
                     raise
         return self._path(topic, given, reply)
 
@@ -268,12 +301,8 @@ class Interviewer:
         host = self._oso.host.copy()
         term = host.to_polar(Predicate(name=entry, args=arguments))
         query = self._oso.ffi_polar.new_query_from_term(term)
-        query.process_messages = _discard_messages(query)
-        running = _InterviewQuery(query, host=host).run()  # type: ignore[no-untyped-call]
-        try:
-            return next(running, None) is not None
-        finally:
-            running.close()
+        query.process_messages = _nothing
+        return _InterviewQuery(query, host=host).holds()  # type: ignore[no-untyped-call]
 
     def explore(self, topic: Topic, builder: Builder, budget: Budget, twins: Twins) -> Node:
         """Return the graph of ``topic``; branches beyond ``budget`` end in unexplored leaves.
@@ -281,7 +310,8 @@ class Interviewer:
         Of ``twins``, one is explored for all, which keeps a list of a thousand tenants as cheap as one. Raises
         VocabularyError or OsoError for a path that cannot be evaluated.
         """
-        with _bounded():
+        self.name_read = False
+        with _bounded(self.path_seconds):
             return self._explore(topic, (), builder, budget, twins)
 
     def _explore(
@@ -321,7 +351,7 @@ class Interviewer:
 
     def grow(self, topic: Topic, query: Query) -> Path:
         """Ask Oso about one real query: the path is answered from its facts. Raises what reading a fact raises."""
-        with _bounded():
+        with _bounded(MOST_PATH_SECONDS):
             return self.path(topic, (), lambda asked: asker(asked)(query))
 
 
@@ -401,6 +431,10 @@ def _no(asked: Question) -> bool:
     return False
 
 
+def _nothing() -> None:
+    """Leave what a query would print unread; it goes when the query does."""
+
+
 def _discard_messages(handle: Any) -> Callable[[], None]:
     """Oso prints warnings to standard output; the checker has found what they say already, so they are dropped."""
 
@@ -412,11 +446,11 @@ def _discard_messages(handle: Any) -> Callable[[], None]:
 
 
 @contextmanager
-def _bounded() -> Iterator[None]:
+def _bounded(seconds: float) -> Iterator[None]:
     """Bound the time of each Polar query started inside. Oso reads its limit from the environment of the process."""
     with _oso_lock:
         before = os.environ.get("POLAR_TIMEOUT_MS")
-        os.environ["POLAR_TIMEOUT_MS"] = str(PATH_TIMEOUT_MS)
+        os.environ["POLAR_TIMEOUT_MS"] = str(max(1, int(seconds * 1000)))
         try:
             yield
         finally:
