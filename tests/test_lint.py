@@ -31,8 +31,14 @@ MIXED = (
 )
 
 
-def options(codes: Iterable[str] = (), today: date = TODAY, known: Iterable[str] = (), exact: bool = True) -> Options:
-    return Options(frozenset(codes or checks()), today, known=frozenset(known), exact=exact, patience=60)
+def options(
+    codes: Iterable[str] = (),
+    today: date = TODAY,
+    known: Iterable[str] = (),
+    exact: bool = True,
+    cache: Path | None = None,
+) -> Options:
+    return Options(frozenset(codes or checks()), today, known=frozenset(known), exact=exact, cache=cache, patience=60)
 
 
 def found(paths: Iterable[Path], **more: object) -> Report:
@@ -420,6 +426,8 @@ def test_remembered_graphs_are_used_by_nobody_but_their_owner(tmp_path: Path) ->
     pairs = [("a.polar", OWN)]
     first, _ = compiled.policy(pairs, cache, 60)
     [file] = cache.iterdir()
+    memory = compiled.Memory(cache, "graphs", ("polar", "policy"))
+    assert file.name == memory.key(pairs)
     second, _ = compiled.policy(pairs, cache, 60)
     assert compiled.same(first, second)
     # Another policy in its place, a changed one, one that others may write: none of them is read.
@@ -427,12 +435,12 @@ def test_remembered_graphs_are_used_by_nobody_but_their_owner(tmp_path: Path) ->
     for data, mode in ((forged[:-2] + b" }", 0o600), (b"", 0o600), (forged, 0o666)):
         file.write_bytes(data)
         file.chmod(mode)
-        assert compiled._remembered(cache, file.name) is None
+        assert memory.recall(file.name) is None
     file.write_bytes(forged)
     file.chmod(0o600)
     other = cache / ("0" * 64)
     os.rename(file, other)
-    assert compiled._remembered(cache, other.name) is None
+    assert memory.recall(other.name) is None
 
 
 def test_no_cache_in_a_folder_that_others_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,8 +121,13 @@ SPARED = [
 
 @pytest.mark.parametrize(("text", "expected"), SPARED)
 def test_what_could_be_spared(text: str, expected: list[str], tmp_path: Path) -> None:
-    report = found([write(folder(tmp_path) / "a.polar", text)], codes=("PR201", "PR202", "PR203", "PR204", "PR206"))
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    file = write(folder(tmp_path) / "a.polar", text)
+    wanted = ("PR201", "PR202", "PR203", "PR204", "PR206")
+    report, remembered = (found([file], codes=wanted, cache=cache) for _ in range(2))
     assert codes(report) == expected
+    assert remembered == report
     for finding in report.findings:
         assert "a.polar:" in finding.message or "what else stands here" in finding.message
 

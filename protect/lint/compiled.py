@@ -1,9 +1,9 @@
-"""The decision graphs of a policy that is checked, made by the compiler or remembered from the last time.
+"""The decision graphs of a policy that is checked, made by the compiler, and the memory of what was found out before.
 
-Remembered graphs serve lint alone: no service ever decides by them. They lie in the user's own cache folder, are used
-only where that folder and the file belong to this user and nobody else may write them, and are found under a hash of
-the texts and of the compiler itself; what is not what was stored does not load. They are data, read as a saved policy
-is: nothing in them is run.
+What is remembered serves lint alone: no service ever decides by them. It lies in the user's own cache folder, is used
+only where that folder and the file belong to this user and nobody else may write them, and is found under a hash of
+the texts and of the compiler itself; what is not what was stored does not load. It is data, read as a saved policy is:
+nothing in it is run.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -24,8 +25,8 @@ from protect.errors import PolicyError
 from protect.policy.policy import Policy
 from protect.policy.saved import read_saved, save
 
-#: How many policies are remembered.
-MOST_FILES: Final = 200
+#: How many files are kept: for each policy its graphs, and what its rules could be spared.
+MOST_FILES: Final = 400
 
 #: A saved policy is read before anything is known of it.
 MOST_BYTES: Final = 32 * 1024 * 1024
@@ -64,10 +65,11 @@ def policy(files: Sequence[tuple[str, str]], folder: Path | None, patience: floa
     With it comes whether all of it was looked at, as far as time goes: compiling stops after ``patience`` seconds.
     Raises PolicyError for what cannot be compiled, and NoCompiler.
     """
-    key = _key(files)
-    remembered = _remembered(folder, key) if folder is not None else None
-    if remembered is not None:
-        return remembered, True
+    memory = Memory(folder, "graphs", ("polar", "policy"))
+    key = memory.key(files)
+    with suppress(PolicyError):
+        if (content := memory.recall(key)) is not None:
+            return read_saved(key, content), True
     try:
         compiler = import_module("protect.polar.compiler")
     except ImportError:
@@ -75,54 +77,67 @@ def policy(files: Sequence[tuple[str, str]], folder: Path | None, patience: floa
     start = time.monotonic()
     compiled: Policy = compiler.compile_policy(files, key[:16], seconds=patience)
     whole = time.monotonic() - start < patience
-    if folder is not None and whole:
-        _remember(folder, key, compiled)
+    if whole:
+        memory.remember(key, save(compiled))
     return compiled, whole
 
 
-def _key(files: Sequence[tuple[str, str]]) -> str:
-    """Return the hash of the texts and of the code that compiles them."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parent.parent
-    for part in ("polar", "policy"):
-        for path in sorted((root / part).glob("*.py")):
-            info = path.stat()
-            digest.update(f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}\0".encode())
-    for name, text in files:
-        data = text.encode("utf-8", "replace")
-        digest.update(f"{name}\0{len(data)}\0".encode("utf-8", "replace"))
-        digest.update(data)
-    return digest.hexdigest()
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What was found out about policies, one file for each in ``folder``, or nothing where that is None.
 
+    ``kind`` is what was found out, ``code`` the packages that found it out: others of them would find something else.
+    """
 
-def _remembered(folder: Path, key: str) -> Policy | None:
-    try:
-        handle = os.open(folder / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(handle, "rb") as file:
-        if not _own(os.fstat(handle), stat.S_ISREG):
+    folder: Path | None
+    kind: str
+    code: tuple[str, ...]
+
+    def key(self, files: Iterable[tuple[str, str]]) -> str:
+        """Return the hash of ``(file name, text)`` pairs and of the code."""
+        digest = hashlib.sha256(self.kind.encode())
+        root = Path(__file__).parent.parent
+        for part in self.code:
+            for path in sorted((root / part).glob("*.py")):
+                info = path.stat()
+                digest.update(f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}\0".encode())
+        for name, text in files:
+            data = text.encode("utf-8", "replace")
+            digest.update(f"{name}\0{len(data)}\0".encode("utf-8", "replace"))
+            digest.update(data)
+        return digest.hexdigest()
+
+    def recall(self, key: str) -> bytes | None:
+        """Return what was remembered, None where nothing was, or another might have written it."""
+        if self.folder is None:
             return None
-        data = file.read(MOST_BYTES)
-    checked, _, content = data.partition(b"\n")
-    if checked != hashlib.sha256(key.encode() + content).hexdigest().encode():
-        return None
-    try:
-        return read_saved(key, content)
-    except PolicyError:
-        return None
+        try:
+            handle = os.open(self.folder / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return None
+        with os.fdopen(handle, "rb") as file:
+            if not _own(os.fstat(handle), stat.S_ISREG):
+                return None
+            data = file.read(MOST_BYTES)
+        checked, _, content = data.partition(b"\n")
+        return content if checked == _checksum(key, content) else None
+
+    def remember(self, key: str, content: bytes) -> None:
+        """Remember ``content``, and forget what is oldest; where that cannot be written, do nothing."""
+        if self.folder is None:
+            return
+        with suppress(OSError):
+            handle, name = tempfile.mkstemp(dir=self.folder)
+            with os.fdopen(handle, "wb") as file:
+                file.write(_checksum(key, content) + b"\n" + content)
+            os.replace(name, self.folder / key)
+            old = sorted(self.folder.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
+            for path in old[MOST_FILES:]:
+                path.unlink(missing_ok=True)
 
 
-def _remember(folder: Path, key: str, compiled: Policy) -> None:
-    content = save(compiled)
-    with suppress(OSError):
-        handle, name = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(key.encode() + content).hexdigest().encode() + b"\n" + content)
-        os.replace(name, folder / key)
-        old = sorted(folder.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
-        for path in old[MOST_FILES:]:
-            path.unlink(missing_ok=True)
+def _checksum(key: str, content: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + content).hexdigest().encode()
 
 
 def same(left: Policy, right: Policy) -> bool:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final
 
-from protect.analysis.walking import deciding_rules
+from protect.analysis.walking import Found, deciding_rules
 from protect.errors import PolicyError
 from protect.lint.catalogue import Check, Form
 from protect.lint.findings import Edit, Finding, Fix, Related, Severity
 from protect.lint.polar_files import PolarFiles
-from protect.lint.spare import Part, distinct, spare
+from protect.lint.spare import Part, distinct
 from protect.polar.check import ENTRY_POINTS
-from protect.polar.syntax import Dot, Literal, Operation, Rule, Term, Variable, walk
+from protect.polar.syntax import Dot, Literal, Operation, Rule, Span, Term, Variable, walk
 from protect.policy.graph import Leaf, every
 from protect.policy.policy import Policy
 from protect.values import Query
@@ -179,8 +179,16 @@ def findings(files: PolarFiles) -> Iterator[Finding]:
                 )
 
 
-def exact(files: PolarFiles, policy: Policy, compile_again: Callable[[Mapping[str, str]], Policy]) -> Iterator[Finding]:
-    """Yield what the graphs tell. ``compile_again`` makes a policy of changed texts, by the names of the files."""
+def exact(
+    files: PolarFiles,
+    policy: Policy,
+    compile_again: Callable[[Mapping[str, str]], Policy],
+    spared: Callable[[Found, Collection[Span]], Iterable[Part]],
+) -> Iterator[Finding]:
+    """Yield what the graphs tell. ``compile_again`` makes a policy of changed texts, by the names of the files.
+
+    ``spared`` returns the parts of rules that could be spared, given the rules that decide and those that never do.
+    """
     roots = [root for graphs in policy.table.all() for root in graphs.roots()]
     if any(isinstance(node, Leaf) and not node.explored for node in every(*roots)):
         rule = next(files.own_rules(), None)
@@ -211,7 +219,7 @@ def exact(files: PolarFiles, policy: Policy, compile_again: Callable[[Mapping[st
             # It decides after all: no rule is its own shadow.
             continue
         yield _dead(files, policy, rule, shadow, known=explained <= MOST_EXPLAINED)
-    yield from (_spared(files, policy, part) for part in spare(files, policy, found, dead, compile_again))
+    yield from (_spared(files, policy, part) for part in spared(found, dead))
 
 
 def _spared(files: PolarFiles, policy: Policy, part: Part) -> Finding:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+from protect.analysis.walking import Found
 from protect.errors import PolicyError
-from protect.lint import baseline, grants, language, oslo, reach, sections, suppressions, surroundings, words
+from protect.lint import baseline, grants, language, oslo, reach, sections, spare, suppressions, surroundings, words
 from protect.lint.catalogue import Form, checks
-from protect.lint.compiled import PATIENCE, NoCompiler, policy
+from protect.lint.compiled import PATIENCE, Memory, NoCompiler, policy
 from protect.lint.findings import Finding, Related, Report, Span, Suppressed, with_fingerprints
 from protect.lint.polar_files import PolarFiles
+from protect.lint.spare import Part
 from protect.lint.targets import Target, policies
 from protect.lint.texts import Text
 from protect.polar import check
 from protect.polar.effort import least_seconds
+from protect.polar.syntax import Span as PolarSpan
 from protect.policy.policy import Policy
 from protect.protections.sections import Format
 
@@ -143,6 +146,21 @@ class _Graphs:
             self.unfinished += [] if whole else [made]
         return self._made[key]
 
+    def spared(self, files: PolarFiles, find: Callable[[], Iterable[Part]]) -> list[Part]:
+        """Return the parts of rules that could be spared, as found now or the last time."""
+        memory = Memory(self._cache, "spare", ("polar", "policy", "analysis", "lint"))
+        texts = [(name, text.content) for name, text in files.texts.items()]
+        key = memory.key([*texts, *(("own", name) for name in sorted(files.own))])
+        content = memory.recall(key)
+        if content is not None:
+            return spare.read(files, content)
+        try:
+            found = list(find())
+        except NoCompiler:
+            return []
+        memory.remember(key, spare.written(found))
+        return found
+
     def granted(self, pairs: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         """Return what is found in a policy that others are loaded beside, and is not theirs."""
         try:
@@ -172,7 +190,11 @@ def _exact(files: PolarFiles, graphs: _Graphs, notes: list[str]) -> list[Finding
             f"`{min(files.own)}` is too large to be looked at whole in time: exact checks may have missed something"
         )
         return found
-    return [*found, *reach.exact(files, compiled, again)]
+
+    def spared(decided: Found, dead: Collection[PolarSpan]) -> Iterable[Part]:
+        return graphs.spared(files, lambda: spare.spare(files, compiled, decided, dead, again))
+
+    return [*found, *reach.exact(files, compiled, again, spared)]
 
 
 def _report(

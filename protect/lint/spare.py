@@ -7,6 +7,7 @@ What is left is proven, or not, by comparing the whole policy with the one that 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from protect.analysis.compare import compare
 from protect.analysis.topics import topics
 from protect.analysis.walking import Found, Path, paths
 from protect.errors import PolicyError
+from protect.lint.compiled import NoCompiler
 from protect.lint.polar_files import PolarFiles, calls
 from protect.polar.check import ENTRY_POINTS
 from protect.polar.parser import parse
@@ -58,13 +60,13 @@ def spare(
     """Yield the parts that can all be spared at once; of two that say the same, the later one.
 
     ``decided`` are the rules that decide, ``dead`` those of which it is known that they do not. ``compile_again`` makes
-    a policy of changed texts. Without Oso, and where Oso gives up, nothing is found.
+    a policy of changed texts. Where Oso gives up, nothing is found. Raises NoCompiler.
     """
     parts = list(_parts(files, dead))
     try:
         interview = import_module("protect.polar.interview") if parts else None
     except ImportError:
-        return
+        raise NoCompiler from None
     if interview is None:
         return
     try:
@@ -81,6 +83,27 @@ def spare(
         if _alike(policy, _without(files, [*gone, part]), compile_again):
             gone.append(part)
             yield Part(part.rule, part.term, tuple(sorted(others)))
+
+
+def written(parts: Iterable[Part]) -> bytes:
+    """Return parts as JSON, for `read`."""
+    document = []
+    for part in parts:
+        span = part.term.span if part.term is not None else None
+        place = None if span is None else (span.start, span.end)
+        document.append((part.rule.span.file, part.rule.span.start, place, part.others))
+    return json.dumps(document).encode()
+
+
+def read(files: PolarFiles, content: bytes) -> list[Part]:
+    """Return the parts that were `written` about the same texts."""
+    rules = {(rule.span.file, rule.span.start): rule for rule in files.own_rules()}
+    parts = []
+    for file, start, place, others in json.loads(content):
+        rule = rules[file, start]
+        terms = {(one.span.start, one.span.end): one for one in walk(rule)}
+        parts.append(Part(rule, None if place is None else terms[tuple(place)], tuple(others)))
+    return parts
 
 
 def _alike(policy: Policy, texts: Mapping[str, str], compile_again: Callable[[Mapping[str, str]], Policy]) -> bool:
