@@ -104,12 +104,17 @@ class ImageApi:
         asked = request.GET
         rows = [document for document in self.images.values() if _matches(document, asked)]
         ids = [row["id"] for row in rows]
-        start = ids.index(asked["marker"]) + 1 if "marker" in asked else 0
+        marker = asked.get("marker")
+        if marker is not None and marker not in ids:
+            raise HTTPBadRequest(explanation=f"No image found with ID {marker}")
+        start = 0 if marker is None else ids.index(marker) + 1
         limit = int(asked.get("limit", 25))
-        page: Document = {"images": rows[start : start + limit], "first": "/v2/images", "schema": "/v2/schemas/images"}
+        query = urlencode([(name, value) for name, value in asked.items() if name != "marker"])
+        first = f"/v2/images?{query}" if query else "/v2/images"
+        page: Document = {"images": rows[start : start + limit], "first": first, "schema": "/v2/schemas/images"}
         if len(page["images"]) == limit and limit:
-            query = {**asked, "marker": page["images"][-1]["id"]}
-            page["next"] = f"/v2/images?{urlencode(query)}"
+            following = {**asked, "marker": page["images"][-1]["id"]}
+            page["next"] = f"/v2/images?{urlencode(following)}"
         return _json(page)
 
     def _create(self, request: Request) -> Response:

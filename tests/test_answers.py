@@ -154,8 +154,12 @@ class Chunks:
         self.closed = True
 
 
+def as_it_is(answer: answers.Answer) -> answers.Answer:
+    return answer
+
+
 def answered(app: Any) -> tuple[str, bytes]:
-    through = streamed(app, [("X-Ours", "1")])
+    through = streamed(app, [("X-Ours", "1")], as_it_is)
     status, headers, chunks, _ = Request.blank("/").call_application(through, catch_exc_info=True)
     assert ("X-Ours", "1") in headers
     body = b"".join(chunks)
@@ -214,7 +218,7 @@ def test_what_a_success_returns_reaches_the_server_as_it_is() -> None:
         start_response("200 OK", [])
         return chunks
 
-    assert streamed(app, [])({}, lambda *_: lambda _: None) is chunks
+    assert streamed(app, [], as_it_is)({}, lambda *_: lambda _: None) is chunks
 
 
 # --- Compression ---

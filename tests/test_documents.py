@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from protect.errors import MalformedRequest
-from protect.glance import attributes
+from protect.glance import attributes, patches
 from protect.glance.documents import (
     StoredImage,
     UnexpectedDocument,
@@ -22,6 +22,7 @@ from protect.glance.documents import (
 from protect.values import Image
 from tests.image_api import image
 
+UUID = "abcdef01-2345-4678-9abc-def012345678"
 FACTS = sorted(Image.__dataclass_fields__)
 
 
@@ -153,7 +154,20 @@ def test_an_owner_in_the_body_is_the_owner(owner: Any, expected: Any) -> None:
         pytest.param("min_ram", 1.5, 400, "the attribute `min_ram` must be a whole number, not a number", id="float"),
         pytest.param("tags", "x", 400, "the attribute `tags` must be an array, not text", id="tags"),
         pytest.param("tags", [1], 400, "the attribute `tags` must be an array of text", id="tags-of-numbers"),
-        pytest.param("id", "ABC", 400, "the attribute `id` must be a UUID in lower case", id="id-in-upper-case"),
+        *(
+            pytest.param("id", value, 400, "the attribute `id` must be a UUID in lower case", id=f"an-id-{how}")
+            for how, value in {
+                "that-is-none": "abc",
+                "in-upper-case": UUID.upper(),
+                "with-a-line-break": UUID + "\n",
+                "with-a-space": " " + UUID,
+                "in-braces": "{" + UUID + "}",
+                "without-dashes": UUID.replace("-", ""),
+                "with-another-digit": UUID[:-1] + "\uff11",
+                "that-is-a-number": 5,
+                "that-is-null": None,
+            }.items()
+        ),
         pytest.param("x", [], 400, "the property `x` must be text, not an array", id="a-property-that-is-an-array"),
         pytest.param("x", {}, 400, "the property `x` must be text, not an object", id="a-property-that-is-an-object"),
         pytest.param("x" * 256, "", 400, "a property has a name of more than 255 characters", id="a-long-name"),
@@ -169,6 +183,41 @@ def test_what_nobody_may_propose_is_refused(name: str, value: object, status: in
     with pytest.raises(MalformedRequest) as caught:
         proposed_image({name: value}, "t1")
     assert (caught.value.status, str(caught.value)) == (status, message)
+
+
+def test_an_id_is_one_that_can_be_asked_for() -> None:
+    assert proposed_image({"id": UUID}, "t1").id == UUID
+
+
+def many(count: int, **more: Any) -> dict[str, Any]:
+    return {f"p{number}": "" for number in range(count)} | more
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        pytest.param(many(512), False, id="properties"),
+        pytest.param(many(513), True, id="one-property-more"),
+        pytest.param({"tags": ["t"] * 512}, False, id="tags"),
+        pytest.param({"tags": ["t"] * 513}, True, id="one-tag-more"),
+        pytest.param({"locations": [{}] * 513}, True, id="one-location-more"),
+        pytest.param(many(256, tags=["t"] * 256), False, id="both"),
+        pytest.param(many(256, tags=["t"] * 257), True, id="one-more-of-both"),
+    ],
+)
+def test_one_request_writes_no_more_than_can_be_decided_on(body: dict[str, Any], refused: bool) -> None:
+    operations = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in body.items()]
+    if not refused:
+        proposed_image(body, "t1")
+        return
+    with pytest.raises(MalformedRequest) as caught:
+        proposed_image(body, "t1")
+    assert caught.value.status == 413
+    assert str(caught.value) == "a request may write at most 512 properties, tags and locations"
+    if len(operations) <= patches.MAX_OPERATIONS:
+        with pytest.raises(MalformedRequest) as caught:
+            patches.read(json.dumps(operations).encode(), patches.V21)
+        assert caught.value.status == 413
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "", "my_os_glance_x", "Status", "a/~ é"])

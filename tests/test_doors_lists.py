@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from protect.glance.queries import attributes_asked
+from protect.glance.queries import attributes_asked, order
 from tests.doors import ADMIN, Doors
 from tests.image_api import ID, image
 
@@ -136,3 +136,69 @@ def test_pages_do_not_tell_of_hidden_matches(limit: int, guess: bool) -> None:
 )
 def test_attributes_in_a_query(pairs: list[tuple[str, str]], names: set[str]) -> None:
     assert attributes_asked(pairs) == names
+
+
+def test_the_order_is_told_from_the_filters() -> None:
+    assert order([("name", "x"), ("size_min", "1")]) == set()
+    assert order([("sort", "name:asc, size"), ("owner", "t")]) == {"name", "size"}
+    assert order([("sort_key", "checksum"), ("sort_key", "os_distro")]) == {"checksum"}
+
+
+# --- Markers ---
+
+UNSEEN = 'forbid(s: Subject, "get_image", i: Image) if i.get("secret") = "x" and not i.owner = s.tenant;'
+ABSENT = ID.format(7)
+
+
+def started(rules: str, marker: str, query: str = "", headers: dict[str, str] | None = None) -> tuple[int, bytes, Any]:
+    doors = lists(rules)
+    doors.api._list = _unsorted(doors, query)  # type: ignore[method-assign]
+    response = doors.ask("GET", f"/v2/images?{query}&marker={marker}", headers=headers)
+    return response.status_int, response.body.replace(marker.encode(), b"ID"), sorted(response.headers.items())
+
+
+@pytest.mark.parametrize(
+    ("rules", "query", "own", "foreign"),
+    [
+        pytest.param("", "", 200, 200, id="what-is-seen-starts-a-list"),
+        pytest.param(UNSEEN, "", 200, 400, id="what-is-not-seen-starts-none"),
+        pytest.param(UNSEEN, "limit=1", 200, 400, id="nor-a-short-one"),
+        pytest.param(FOREIGN, "", 200, 200, id="what-is-hidden-in-no-order"),
+        pytest.param(FOREIGN, "sort=name:asc", 200, 400, id="what-is-hidden-in-the-order"),
+        pytest.param(FOREIGN, "sort=size:asc,%20checksum:desc", 200, 400, id="or-in-its-second-key"),
+        pytest.param(FOREIGN, "sort_key=name&sort_dir=asc", 200, 400, id="or-in-the-older-way"),
+        pytest.param(FOREIGN, "sort=size", 200, 200, id="what-is-shown-in-the-order"),
+        pytest.param(FOREIGN, "name=x", 200, 200, id="what-is-hidden-in-a-filter"),
+    ],
+)
+def test_a_list_starts_behind_what_may_be_seen(rules: str, query: str, own: int, foreign: int) -> None:
+    absent = started(rules, ABSENT, query)
+    assert absent[0] == 400
+    assert started(rules, ID.format(1), query)[0] == own
+    there = started(rules, ID.format(2), query)
+    assert there[0] == foreign
+    assert (there == absent) is (foreign == 400)
+
+
+def test_the_marker_is_looked_at_before_the_list_and_only_where_it_decides() -> None:
+    for rules, headers, calls in (
+        (UNSEEN, None, ["GET /v2/images/" + ID.format(2)]),
+        (HIDDEN, ADMIN, ["GET /v2/images"]),
+        ("", None, ["GET /v2/images"]),
+    ):
+        doors = lists(rules)
+        doors.ask("GET", f"/v2/images?marker={ID.format(2)}", headers=headers)
+        assert doors.api.calls == calls
+    assert lists(UNSEEN).ask("GET", f"/v2/images?marker={ID.format(2)}").status_int == 400
+
+
+@pytest.mark.parametrize("marker", ["", "A" * 36, "x%0ay", "../x", "%C3%A4"])
+def test_what_is_no_id_starts_no_list(marker: str) -> None:
+    doors = lists(UNSEEN)
+    assert (doors.ask("GET", f"/v2/images?marker={marker}").status_int, doors.api.calls) == (400, [])
+
+
+def test_an_unseen_marker_is_logged() -> None:
+    doors = lists(UNSEEN)
+    doors.ask("GET", f"/v2/images?marker={ID.format(2)}")
+    assert doors.lines == [("allowed", "get_images", None), ("denied", "get_image", None)]

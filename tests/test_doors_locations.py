@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -126,11 +127,103 @@ def test_what_is_forbidden_on_an_image_is_forbidden_on_its_locations(action: str
     assert other.ask(*request).status_int in (200, 201, 204)
 
 
-def test_a_rule_sees_where_a_location_says_that_it_is() -> None:
-    rules = 'forbid(_s: Subject, "set_image_location", l: Location) if l.get("store") = "cold";'
-    for store, status in (("cold", 403), ("warm", 200)):
-        change = {"op": "add", "path": "/locations/-", "value": at("http://h/x", store=store)}
+def test_a_rule_sees_what_a_location_says_of_itself() -> None:
+    rules = 'forbid(_s: Subject, "set_image_location", l: Location) if l.get("tier") = "cold";'
+    for tier, status in (("cold", 403), ("warm", 200)):
+        change = {"op": "add", "path": "/locations/-", "value": at("http://h/x", tier=tier)}
         assert Doors(rules, image(1)).patch(change).status_int == status
+
+
+@pytest.mark.parametrize("door", doors_in(""))
+@pytest.mark.parametrize(
+    ("condition", "allowed"),
+    [
+        pytest.param('l.get("store") = "cold"', False, id="a-store"),
+        pytest.param('not l.get("store") = "cold"', False, id="every-other-store"),
+        pytest.param('l.get("tier") = "cold"', True, id="something-else"),
+        pytest.param('l.scheme = "file" and l.get("store") = "cold"', True, id="a-store-that-is-not-asked-for"),
+    ],
+)
+@pytest.mark.parametrize("said", ["cold", "warm", None])
+def test_nobody_says_in_which_store_a_location_lies(said: str | None, condition: str, allowed: bool, door: str) -> None:
+    rules = f'forbid(_s: Subject, a, l: Location) if a in ["set_image_location", "add_image_location"] and {condition};'
+    doors = Doors(rules, image(1, locations=[at("http://fine/x", store="warm")]))
+    method, path, body = doors_in("http://host/x")[door]
+    text = json.dumps(body)
+    if said is not None:
+        text = text.replace('"metadata": {}', f'"metadata": {{"store": "{said}"}}')
+        text = text.replace('"validation_data": {}', f'"metadata": {{"store": "{said}"}}')
+    assert (doors.ask(method, path, json.loads(text)).status_int < 300) is allowed
+    assert bool(doors.changed) is allowed
+    assert allowed or doors.log[-1].outcome.value == "error"
+
+
+def test_a_location_that_is_stored_says_its_store() -> None:
+    rules = 'forbid(_s: Subject, "delete_image_location", l: Location) if l.get("store") = "cold";'
+    new = {"op": "add", "path": "/locations/0", "value": at("http://new/x", store="warm")}
+    remove = {"op": "remove", "path": "/locations/0"}
+    for store, status in (("cold", 403), ("warm", 200)):
+        stored = image(1, locations=[at("http://fine/x", store=store)])
+        assert Doors(rules, stored).patch(remove).status_int == status
+        # One that the same patch has added has none yet, whatever it says.
+        assert Doors(rules, stored).patch(new, remove).status_int == 403
+
+
+def test_metadata_that_the_api_does_not_store_decide_nothing_and_are_not_sent_on() -> None:
+    rules = 'forbid(_s: Subject, "add_image_location", l: Location) if not l.get("tier") = "cold";'
+    body = {"url": "http://h/x", "metadata": {"tier": "cold"}, "validation_data": {}}
+    assert Doors(rules, image(1)).ask("POST", f"{V2}/locations", body).status_int == 403
+    doors = Doors("", image(1))
+    assert doors.ask("POST", f"{V2}/locations", body).status_int == 204
+    assert json.loads(doors.api.seen[-1].body) == {"url": "http://h/x", "validation_data": {}}
+
+
+# --- What a location brings along ---
+
+SUMS = {"checksum": "0" * 32, "os_hash_algo": "sha512", "os_hash_value": "ab" * 64}
+
+
+def doors_of_sums(sums: Any) -> dict[str, tuple[str, str, Any]]:
+    place = {"url": "http://h/x", "metadata": {}, "validation_data": sums}
+    return {
+        "add": by_patch({"op": "add", "path": "/locations/-", "value": place}),
+        "replace": by_patch(replace("locations", [at("http://fine/x"), place])),
+        "call": ("POST", f"{V2}/locations", {"url": "http://h/x", "validation_data": sums}),
+        "create": ("POST", "/v2/images", {"locations": [place]}),
+    }
+
+
+@pytest.mark.parametrize("door", doors_of_sums({}))
+@pytest.mark.parametrize("name", SUMS)
+def test_the_sums_of_an_image_are_locked_by_every_door(door: str, name: str) -> None:
+    rules = f'forbid(_s: Subject, a, p: Property) if a in ["create", "update"] and p.name = "{name}";'
+    others = {other: value for other, value in SUMS.items() if other != name}
+    for more in ("", f'discard(_s: Subject, _a, p: Property) if p.name = "{name}";'):
+        locked = Doors(rules + more, image(1))
+        assert (locked.ask(*doors_of_sums(SUMS)[door]).status_int, locked.changed) == (403, [])
+        assert Doors(rules + more, image(1)).ask(*doors_of_sums(others)[door]).status_int < 300
+
+
+@pytest.mark.parametrize("value", ["0" * 32, "1" * 32])
+def test_a_rule_sees_the_sum(value: str) -> None:
+    rules = f'forbid(_s: Subject, _a, p: Property) if p.name = "checksum" and p.value = "{"0" * 32}";'
+    for door, request in doors_of_sums({"checksum": value}).items():
+        assert (Doors(rules, image(1)).ask(*request).status_int == 403) is (value[0] == "0"), door
+
+
+@pytest.mark.parametrize("door", ["add", "replace"])
+def test_a_hidden_sum_is_not_guessed(door: str) -> None:
+    rules = 'forbid(_s: Subject, "read", p: Property) if p.name = "{}";'
+    for name, status in (("checksum", 403), ("size", 200)):
+        doors = Doors(rules.format(name), image(1, checksum="0" * 32))
+        assert doors.ask(*doors_of_sums(SUMS)[door]).status_int == status
+
+
+@pytest.mark.parametrize("door", doors_of_sums({}))
+@pytest.mark.parametrize("sums", [None, [], "x", {"checksum": 5}, {"status": "active"}, {"checksum": "0", "x": "y"}])
+def test_sums_that_no_api_takes_are_refused(door: str, sums: Any) -> None:
+    doors = Doors("", image(1))
+    assert (doors.ask(*doors_of_sums(sums)[door]).status_int, doors.changed) == (400, [])
 
 
 # --- Removal ---

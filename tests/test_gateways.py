@@ -224,6 +224,33 @@ def test_a_client_whom_nobody_has_verified_is_nobody_whatever_a_gateway_passes_o
     assert [ask(V2, headers=ADMIN) for ask in asking] == [401, 401, 401]
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("DELETE", ""), ("GET", "/file"), ("PUT", "/tags/x")])
+def test_what_is_not_there_is_refused_as_what_may_not_be_seen(method: str, path: str) -> None:
+    def told(number: int) -> tuple[int, list[tuple[str, str]], bytes]:
+        there = Gateways(image(1), image(2, owner="t2"))
+        place = f"/gateway/envoy/v2/images/{ID.format(number)}{path}"
+        status, headers, body = there.ask(place, method)
+        return status, sorted(headers.items()), body.replace(ID.format(number).encode(), b"ID")
+
+    assert told(2)[0] == 404
+    assert told(2) == told(3)
+    assert told(1)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("number", "mode", "status"),
+    [
+        pytest.param(1, Gateway.STRICT, 200, id="behind what is seen"),
+        pytest.param(2, Gateway.STRICT, 400, id="behind what may not be seen"),
+        pytest.param(3, Gateway.STRICT, 400, id="behind what is not there"),
+        pytest.param(2, Gateway.ACTION, 200, id="where only actions count"),
+    ],
+)
+def test_a_list_starts_behind_what_may_be_seen(number: int, mode: Gateway, status: int) -> None:
+    asked = Gateways(image(2, owner="t2"), image(1), mode=mode)
+    assert asked.envoy(f"{NEW}?marker={ID.format(number)}") == status
+
+
 def test_nginx_is_told_what_the_filter_would_answer() -> None:
     told = {"X-Original-Method": "GET", "X-Original-URI": V2, **STRANGER}
     status, headers, _ = Gateways(image()).ask("/gateway/nginx", headers=told)
@@ -396,6 +423,26 @@ def test_a_body_that_is_not_shown_is_refused_where_it_must_be_decided_on(mode: G
     assert asked.envoy(path, method, headers={"X-Roles": "reader"}) == 403
     assert asked.envoy(path, method, headers=UNKNOWN) == 401
     assert asked.envoy(f"{V2}/import", "POST", headers=STRANGER) == 404
+
+
+@pytest.mark.parametrize("mode", list(Gateway))
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "", {"namespace": "n"}),
+        ("POST", "/properties", {"name": "p"}),
+        ("PUT", "/tags/t", {"name": "u"}),
+        ("POST", "/tags", {"tags": [{"name": "t"}]}),
+    ],
+)
+def test_so_is_that_of_a_metadata_definition(mode: Gateway, method: str, path: str, body: Any) -> None:
+    asked, path = Gateways(mode=mode), f"/v2/metadefs/namespaces/n{path}"
+    json_body = {"X-Roles": "admin", "Content-Type": "application/json"}
+    assert asked.envoy(path, method, body, json_body) == 200
+    assert asked.envoy(path, method, headers={"X-Roles": "admin"}) == (200 if mode is Gateway.ACTION else 403)
+    # Who is no admin sees the namespace by its owner, and nobody tells that here.
+    assert asked.envoy(path, method, body, json_body | {"X-Roles": "reader"}) >= 400
+    assert asked.envoy(path, method, headers={"X-Roles": "reader"}) >= 400
 
 
 def test_a_body_that_envoy_has_cut_short_counts_as_none() -> None:

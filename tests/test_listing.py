@@ -63,7 +63,7 @@ def test_a_created_image_is_answered_alike_whether_something_is_hidden_or_not_th
 
 
 @pytest.mark.parametrize("limit", ["", "&limit=1", "&limit=2", "&limit=25"])
-@pytest.mark.parametrize("count", [1, 2, 30])
+@pytest.mark.parametrize("count", [1, 2, listing.SPARE - 1])
 def test_a_right_guess_costs_and_answers_what_a_wrong_one_does(limit: str, count: int) -> None:
     answers = []
     for guess in GUESSES:
@@ -87,7 +87,8 @@ def test_too_many_hidden_matches_look_like_none(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(listing, "MAX_PAGES", 2)
-    monkeypatch.setattr(listing, "REFILL", 2)
+    monkeypatch.setattr(listing, "SPARE", 2)
+    monkeypatch.setattr(listing, "MOST", 2)
     documents = [image(n, owner="t2", secret="right") for n in range(1, 10)]
     answers = {}
     for guess in GUESSES:
@@ -127,9 +128,9 @@ def pages(bench: Bench, path: str) -> tuple[list[list[int]], list[str]]:
     ("unseen", "found"),
     [
         pytest.param((), [[1, 2], [3, 4], [5, 6], []], id="none"),
-        pytest.param((1,), [[2], [3, 4], [5, 6], []], id="the-first-of-a-page"),
-        pytest.param((2,), [[1], [3], [4, 5], [6]], id="the-last-of-a-page"),
-        pytest.param((2, 3), [[1], [4, 5], [6]], id="more-than-the-last"),
+        pytest.param((1,), [[2, 3], [4, 5], [6]], id="the-first-of-a-page"),
+        pytest.param((2,), [[1, 3], [4, 5], [6]], id="the-last-of-a-page"),
+        pytest.param((2, 3), [[1, 4], [5, 6], []], id="more-than-the-last"),
         pytest.param((1, 2), [[3, 4], [5, 6], []], id="a-whole-page"),
         pytest.param((5, 6), [[1, 2], [3, 4], []], id="the-last-page"),
         pytest.param((1, 2, 3, 4, 5, 6), [[]], id="all"),
@@ -140,6 +141,50 @@ def test_no_link_names_an_image_that_may_not_be_seen(unseen: tuple[int, ...], fo
     numbers, links = pages(Bench(others_stay_unseen, *documents), "/v2/images?limit=2")
     assert numbers == found
     assert not any(ID.format(n) in link for n in unseen for link in links)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+@pytest.mark.parametrize("query", ["", "name=x&"])
+def test_a_page_does_not_tell_of_images_that_may_not_be_seen(query: str, limit: int) -> None:
+    """Neither by its length nor by its link: pages are those of a catalogue in which there are none."""
+    seen = [image(n, name="x") for n in (1, 4, 6)]
+    unseen = [image(n, name="x", owner="t2") for n in (2, 3, 5, 7, 8)]
+    mixed = sorted(seen + unseen, key=lambda document: document["id"])
+    path = f"/v2/images?{query}limit={limit}"
+    assert pages(Bench(others_stay_unseen, *mixed), path) == pages(Bench(others_stay_unseen, *seen), path)
+
+
+def test_a_page_is_no_longer_than_the_api_makes_it() -> None:
+    """Not even where the client asks for more and images were left out."""
+    documents = [image(n, owner="t2" if n == 2 else "t1") for n in range(1, 8)]
+    bench = Bench(others_stay_unseen, *documents)
+    listed = bench.api._list
+
+    def capped(request: Any) -> Response:
+        limited = {**dict(request.GET), "limit": str(min(3, int(request.GET["limit"])))}
+        asked = type(request)({**request.environ, "QUERY_STRING": "&".join(f"{n}={v}" for n, v in limited.items())})
+        return listed(asked)
+
+    bench.api._list = capped  # type: ignore[method-assign]
+    page = bench.ask("GET", "/v2/images?limit=1000").json
+    assert [document["id"][-1] for document in page["images"]] == ["1", "3", "4"]
+    assert page["next"] == f"/v2/images?limit=1000&marker={ID.format(4)}"
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_a_page_that_cannot_be_filled_up_names_no_image_that_may_not_be_seen(status: int) -> None:
+    """The marker behind us may be deleted meanwhile, and the API says which image that was."""
+    bench = Bench(others_stay_unseen, image(1), image(2, owner="t2"), image(3))
+    listed = bench.api._list
+
+    def failing(request: Any) -> Response:
+        marker = request.GET.get("marker")
+        return Response(f"No image found with ID {marker}".encode(), status=status) if marker else listed(request)
+
+    bench.api._list = failing  # type: ignore[method-assign]
+    response = bench.ask("GET", "/v2/images?limit=2")
+    assert response.status_int == 502
+    assert ID.format(2) not in response.text
 
 
 # --- Parameters ---

@@ -90,7 +90,7 @@ def test_a_decision_is_made_again_from_its_line(
     capsys.readouterr()
     assert main(["replay", "--format", "json", str(log), str(other)]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert (report["same"], report["otherwise"], report["cannot_say"]) == (5, 4, 0)
+    assert (report["same"], report["otherwise"], report["cannot_say"]) == (6, 4, 0)
     assert {(change["direction"], change["action"]) for change in report["changes"]} == {
         ("wider", "update"),
         ("narrower", "get_image"),

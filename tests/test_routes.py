@@ -24,7 +24,7 @@ def match(method: str, path: str, script_name: str = "") -> Match:
         pytest.param("GET", "/v2/images", Door.LIST, ("get_images",), id="list"),
         pytest.param("POST", "/v2/images", Door.CREATE, ("add_image",), id="create"),
         pytest.param("GET", f"/v2/images/{ID}", Door.SHOW, ("get_image",), id="show"),
-        pytest.param("PATCH", f"/v2/images/{ID}", Door.PATCH, ("modify_image",), id="patch"),
+        pytest.param("PATCH", f"/v2/images/{ID}", Door.PATCH, ("get_image", "modify_image"), id="patch"),
         pytest.param("DELETE", f"/v2/images/{ID}", Door.ACT, ("delete_image",), id="delete"),
         pytest.param("GET", f"/v2/images/{ID}/file", Door.DOWNLOAD, ("download_image",), id="download"),
         pytest.param("PUT", f"/v2/images/{ID}/file", Door.UPLOAD, ("upload_image",), id="upload"),
@@ -42,7 +42,7 @@ def match(method: str, path: str, script_name: str = "") -> Match:
         pytest.param(
             "DELETE",
             "/v2/metadefs/namespaces/n/tags",
-            Door.ACT,
+            Door.DEFINITION,
             ("delete_metadef_namespace", "delete_metadef_tags"),
             id="tags-of-a-namespace",
         ),

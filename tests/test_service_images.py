@@ -282,6 +282,45 @@ def test_a_patch_is_judged_operation_by_operation() -> None:
     assert "s3" not in json.dumps(answer)
 
 
+def test_an_operation_is_judged_with_those_behind_it() -> None:
+    rules = 'forbid(_s: Subject, "create", p: Property) if p.name = "d" and p.image.has_tag("t");\n'
+    drop = 'discard(_s: Subject, "create", p: Property) if p.name = "d";'
+    add, tags = {"op": "add", "path": "/d", "value": "1"}, replace("tags", ["t"])
+    judged = {
+        rules: [("/d", "refuse", 403), ("/d", "refuse", 409), ("/tags", "allow", 200)],
+        rules + drop: [("/d", "discard", 200), ("/d", "refuse", 409), ("/tags", "allow", 200)],
+        "": [("/d", "allow", 200), ("/d", "allow", 200), ("/tags", "allow", 200)],
+    }
+    for text, expected in judged.items():
+        answer = Client(text).check(USER, patch=[add, replace("d", "2"), tags], image=image())
+        assert parts(answer) == expected
+    answer = Client(rules + drop).check(USER, patch=[add, tags], image=image())
+    assert (answer["status"], answer["body"]) == (200, [tags])
+
+
+def test_a_patch_is_answered_by_the_refusal_that_comes_first() -> None:
+    # The second operation is refused when it is reached, the first one only for the third.
+    rules = 'forbid(_s: Subject, "create", p: Property) if p.name = "d" and p.image.has_tag("t");\n'
+    patch = [{"op": "add", "path": "/d", "value": "1"}, replace("missing", "2"), replace("tags", ["t"])]
+    answer = Client(rules).check(USER, patch=patch, image=image())
+    assert [part["status"] for part in answer["operations"]] == [403, 409, 200]
+    assert answer["status"] == Doors(rules, image()).patch(*patch).status_int == 409
+
+
+def test_a_patch_of_an_image_that_may_not_be_seen_finds_none() -> None:
+    rules = 'forbid(_s: Subject, "get_image", i: Image) if i.get("quarantine") = "yes";'
+    for value, status in (("yes", 404), ("no", 200)):
+        answer = Client(rules).check(USER, patch=[replace("name", "n")], image=image(quarantine=value))
+        assert (answer["status"], parts(answer)[0][2]) == (status, status)
+
+
+@pytest.mark.parametrize(("count", "status"), [(512, 201), (513, 413)])
+def test_a_create_has_no_more_than_can_be_decided_on(count: int, status: int) -> None:
+    answer = Client("").check(USER, create={f"p{number}": "" for number in range(count)})
+    assert answer["status"] == status
+    assert {part["status"] for part in answer["operations"]} == {status}
+
+
 def test_what_remains_of_a_patch_is_told_in_its_own_media_type() -> None:
     rules = 'forbid(_s: Subject, "update", p: Property) if p.name = "drop";' + (
         'discard(_s: Subject, "update", p: Property) if p.name = "drop";'
@@ -354,6 +393,9 @@ forbid(_s: Subject, "update", p: Property) if p.name = "os" and p.image.get("no"
 forbid(_s: Subject, "create", p: Property) if p.name = "os" and p.image.has_property("drop");
 forbid(_s: Subject, "create", p: Property) if p.name = "min_disk";
 discard(_s: Subject, _action, p: Property) if p.name in ["drop", "min_disk"];
+forbid(_s: Subject, "create", p: Property) if p.name = "new" and p.image.has_tag("a");
+discard(_s: Subject, _action, p: Property) if p.name = "new" and p.image.min_ram = 0;
+forbid(_s: Subject, "update", p: Property) if p.name = "name" and p.image.has_property("new");
 forbid(_s: Subject, "publicize_image", _i: Image);
 forbid(s: Subject, "add_image", i: Image) if i.owner = "t9" and not s.has_role("admin");
 forbid(s: Subject, "modify_image", i: Image) if i.protected = true and not s.has_role("admin");

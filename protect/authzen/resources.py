@@ -113,7 +113,7 @@ def _location(id_: str, properties: Properties, known: Resources) -> AnyResource
     if not isinstance(metadata, dict):
         raise wrong("resource.properties.metadata", "an object", metadata)
     document = {"url": id_ if url is None else url, "metadata": metadata}
-    return locations.proposed(document, image(properties.get("image"), known))
+    return locations.described(document, image(properties.get("image"), known))
 
 
 def _task(id_: str, properties: Properties, _known: Resources) -> AnyResource:

@@ -13,15 +13,17 @@ from protect import json_bodies
 from protect.decisions import DecisionPoint, Foresight, Hide
 from protect.enforcement.decision_log import Entry, Mode, Outcome
 from protect.enforcement.logged_facts import logged_facts
-from protect.enforcement.refusals import Refused, relayed
-from protect.glance import queries
+from protect.enforcement.refusals import Refused, relayed, response_to
+from protect.glance import documents, queries
 from protect.glance.attributes import CORE, HIDEABLE
 from protect.glance.documents import Document, StoredImage, as_image
-from protect.glance.routes import Match
+from protect.glance.routes import Door, Match
+from protect.json_bodies import printable
+from protect.upstream.answers import Answer
 from protect.upstream.bodies import read_body
-from protect.upstream.facts import FetchedImage, fetched_image, fetched_members
+from protect.upstream.facts import FetchedImage, FetchedMetadef, fetched_image, fetched_members
 from protect.upstream.subrequests import Upstream
-from protect.values import AnyResource, Decision, Image, Property, Query, Subject
+from protect.values import AnyResource, Decision, Image, Metadef, Property, Query, Subject
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -30,6 +32,9 @@ MAX_REQUEST_ID = 64  # characters; the API fails on longer ones
 
 # The action that shows a resource at all: who may not do that is told that it does not exist.
 _LOOKS = {"Image": "get_image", "Metadef": "get_metadef_namespace"}
+
+# Whose answer is the very resource that the path names: a 404 is about nothing else.
+_SHOWS = frozenset({Door.SHOW, Door.NAMESPACE_SHOW})
 
 # The API refuses these before it looks for the image.
 _BLIND = frozenset({"list_cached_nodes", "manage_image_cache"})
@@ -67,7 +72,10 @@ class Exchange:
 
     def fetched(self) -> FetchedImage:
         """Return the image that the path names; nothing is fetched until a fact is asked for."""
-        image_id = self.match.names["image"]
+        return self.fetched_by_id(self.match.names["image"])
+
+    def fetched_by_id(self, image_id: str) -> FetchedImage:
+        """Return the image with an id; nothing is fetched until a fact is asked for."""
         return fetched_image(self.api, image_id, self._image_path(image_id), self.subject.tenant)
 
     def image(self) -> Image:
@@ -116,8 +124,34 @@ class Exchange:
         if not self.subject.authenticated:
             return Refused(exc.HTTPUnauthorized())
         if about is not None and not _blind(action, about) and self._secret(action, about):
-            return Refused(exc.HTTPNotFound(self._absent()))
+            return self._not_found(self._absent())
         return Refused(exc.HTTPForbidden(message))
+
+    def no_member(self) -> Refused:
+        """Return the refusal for a member that is not there, or may not be seen."""
+        member, image_id = self.match.names["member"], self.match.names["image"]
+        return self._not_found(f"{printable(member)} not found in the member list of the image {image_id}.")
+
+    def refusal(self, error: Exception) -> exc.WSGIHTTPException | Answer:
+        """Return what the client gets for an error on the way."""
+        response = response_to(error, self.environ)
+        return self.failed(response) if isinstance(response, Answer) else response
+
+    def failed(self, answer: Answer) -> exc.WSGIHTTPException | Answer:
+        """Return what the client gets for a failure of the API.
+
+        A 404 of its own would tell what is not there from what may not be seen: another body, another header.
+        """
+        if answer.code != 404:
+            return answer
+        if self._unseen():
+            return self._not_found(self._absent()).response
+        return self.no_member().response if self.match.route.door is Door.MEMBER_SHOW else answer
+
+    def _not_found(self, message: str) -> Refused:
+        """Return the one 404 for what is not there and for what may not be seen; for those unknown it is a 401."""
+        known = self.subject.authenticated
+        return Refused(exc.HTTPNotFound(explanation=message) if known else exc.HTTPUnauthorized())
 
     def hide(self, image: Image, names: AbstractSet[str]) -> AbstractSet[str]:
         """Return those among ``names`` that the subject may not read."""
@@ -154,9 +188,43 @@ class Exchange:
         look = _LOOKS.get(about.kind)
         return look is not None and (denied == look or not self.quietly(look, about).allowed)
 
+    def _unseen(self) -> bool:
+        """Tell whether the image or namespace that the path names is not there, or may not be seen."""
+        names = self.match.names
+        if self.match.route.door in _SHOWS:
+            return True
+        if "image" in names:
+            image = self.fetched()
+            return not self._seen(as_image(image), image.stored)
+        if "namespace" in names:
+            name = names["namespace"]
+            namespace = cast("Metadef", FetchedMetadef("namespace", name, name, self._namespace))
+            return not self._seen(namespace, self._namespace)
+        return False
+
+    def _namespace(self) -> Document:
+        # PATH_INFO holds the bytes of the path, read as latin-1.
+        name = self.match.names["namespace"].encode().decode("latin-1")
+        return self.api.fetch(self.match.path.inside("metadefs", "namespaces", name), documents.read_object)
+
+    def _seen(self, resource: AnyResource, load: Callable[[], object]) -> bool:
+        if not self.quietly(_LOOKS[resource.kind], resource).allowed:
+            return False
+        try:
+            # What may always be seen has been allowed without a look.
+            load()
+        except Exception:
+            return False
+        return True
+
     def _absent(self) -> str:
-        image_id = self.match.names.get("image")
-        return f"No image found with ID {image_id}" if image_id else "The resource could not be found."
+        """Return the API's own words for an image or a namespace that is not there: clients show them."""
+        names = self.match.names
+        if "image" in names:
+            return f"No image found with ID {names['image']}"
+        if "namespace" in names:
+            return f"Metadata definition namespace={printable(names['namespace'])} was not found."
+        return "The resource could not be found."
 
     # The decision log
 

@@ -70,17 +70,18 @@ class Protect:
 
     def _enforce(self, environ: WSGIEnvironment) -> WSGIApplication:
         """Return what answers the request: our refusal, an edited answer, or the API behind us."""
-        revision = ""
         try:
             match = matched(environ)
             forwarding.drop_method_overrides(environ)
             if match.route.door is Door.OPEN:
                 return self._app
             exchange = self._exchange(environ, match)
-            revision = exchange.point.revision
+        except Exception as error:
+            return response_to(error, environ)
+        try:
             return self._carry_out(exchange, DOORS[match.route.door](exchange))
         except Exception as error:
-            return _with_revision(response_to(error, environ), revision)
+            return _with_revision(exchange.refusal(error), exchange.point.revision)
 
     def _shadow(self, environ: WSGIEnvironment) -> WSGIApplication:
         """Return the API behind us, whatever the decisions are, and whatever goes wrong in making them."""
@@ -90,6 +91,8 @@ class Protect:
                 return self._app
             exchange = self._exchange(environ, match)
             plan = DOORS[match.route.door](exchange)
+            if plan.check is not None:
+                plan.check()
         except Exception as error:
             shadow.report(error)
             return self._app
@@ -116,6 +119,8 @@ class Protect:
             extra.append((DISCARDED_HEADER, _listed(plan.discarded)))
         if plan.answer is not None:
             return plan.answer.with_headers(extra)
+        if plan.check is not None:
+            plan.check()
         if plan.body is not None:
             forwarding.replace_body(environ, plan.body, plan.content_type)
         if plan.query is not None:
@@ -123,11 +128,13 @@ class Protect:
         if plan.edit is not None:
             forwarding.ask_for_plain(environ)
             answer = collect(self._app, environ)
-            return (plan.edit(answer) if answer.succeeded else without_counts(answer)).with_headers(extra)
+            if answer.succeeded:
+                return plan.edit(answer).with_headers(extra)
+            return _failed(exchange, without_counts(answer), extra)
         app = self._app
         if plan.capped and self._image_size_cap is not None:
             app = capped(app, environ, self._image_size_cap)
-        return streamed(app, extra)
+        return streamed(app, extra, lambda answer: _failed(exchange, answer, extra))
 
 
 def matched(environ: WSGIEnvironment) -> Match:
@@ -163,6 +170,14 @@ def _listed(names: tuple[str, ...]) -> str:
             break
         listed.append(encoded)
     return ", ".join(listed)
+
+
+def _failed(exchange: Exchange, answer: Answer, extra: list[tuple[str, str]]) -> WSGIApplication:
+    """Return what the client gets for a failure of the API. Where it is a refusal of ours, it is so in every header."""
+    response = exchange.failed(answer)
+    if isinstance(response, Answer):
+        return response.with_headers(extra)
+    return _with_revision(response, exchange.point.revision)
 
 
 def _with_revision(response: exc.WSGIHTTPException | Answer, revision: str) -> WSGIApplication:

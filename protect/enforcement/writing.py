@@ -11,7 +11,7 @@ from protect.enforcement.exchange import Exchange
 from protect.glance import documents, locations
 from protect.glance.attributes import CORE
 from protect.json_bodies import printable
-from protect.values import Decision, Image, Location, Property
+from protect.values import Decision, Image, Location, Property, Query
 
 _NONE: frozenset[str] = frozenset()
 
@@ -80,6 +80,7 @@ def _visibility_required(x: Exchange, image: Image) -> bool:
 
 def _locations_required(x: Exchange, image: Image, places: list[object]) -> bool:
     require_locations(x, "set_image_location", image, [locations.proposed(each, image) for each in places])
+    require_validation(x, "create", image, places)
     return True
 
 
@@ -91,19 +92,37 @@ def attribute_written(
     Whoever may change the image may set it, unless a rule forbids it. `tags` are asked about one by one: each that
     is new to those ``before`` or missing from them, as the value; and once without a value where none is.
     """
-    decisions = [x.forbidden(action, Property(name, image, each, core=True)) for each in _values(name, value, before)]
-    refused = [each for each in decisions if not each.allowed]
-    for each in refused:
-        if each.error or not each.discard:
-            raise _refused(x, each, name, action, image)
-    return not refused
+    x.api.failure = None
+    asked = [Property(name, image, each, core=True) for each in _values(name, value, before)]
+    decisions = [x.point.forbidden(Query(x.subject, action, each, x.context)) for each in asked]
+    # The log says it once: it would be the same line for each tag.
+    decision, attribute = max(zip(decisions, asked, strict=True), key=lambda each: _weight(each[0]))
+    x.log_decision(decision, action, attribute)
+    if decision.allowed or (decision.discard and not decision.error):
+        return decision.allowed
+    raise _refused(x, decision, name, action, image)
 
 
-def require_attribute(x: Exchange, action: str, image: Image, name: str) -> None:
+def _weight(decision: Decision) -> int:
+    """Order decisions: a refusal outweighs what is dropped, and that what is allowed."""
+    return 0 if decision.allowed else 1 if decision.discard and not decision.error else 2
+
+
+def require_attribute(x: Exchange, action: str, image: Image, name: str, value: object = None) -> None:
     """Raise Refused where a rule forbids to touch an attribute, also where it says to drop it: here is nothing else."""
-    decision = x.forbidden(action, Property(name, image, core=True))
+    decision = x.forbidden(action, Property(name, image, value, core=True))
     if not decision.allowed:
         raise _refused(x, decision, name, action, image)
+
+
+def require_validation(x: Exchange, action: str, image: Image, places: Iterable[object]) -> None:
+    """Raise Refused where a rule forbids to write an attribute that a proposed location brings along.
+
+    Nothing is dropped: the API takes them together or not at all.
+    """
+    for place in places:
+        for name, value in locations.validation(place).items():
+            require_attribute(x, action, image, name, value)
 
 
 def require_locations(x: Exchange, action: str, image: Image, places: Iterable[Location]) -> None:

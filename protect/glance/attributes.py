@@ -80,7 +80,11 @@ INTERNAL = frozenset(
     }
 )
 
+# What the API takes from a location that is added, and then writes: its own attributes.
+VALIDATION = frozenset({"checksum", "os_hash_algo", "os_hash_value"})
+
 MAX_NAME_LENGTH = 255
+MAX_WRITTEN = 512  # properties, tags and locations that one request may write; the API itself takes 128, 128 and 10
 
 
 def is_reserved(name: str) -> bool:

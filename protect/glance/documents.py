@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar, cast
 
@@ -13,6 +14,8 @@ from protect.glance import attributes
 from protect.glance.attributes import CORE, LOCATION_ATTRIBUTES
 from protect.json_bodies import kind, printable
 from protect.values import Image
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Document = dict[str, Any]
 Members = Callable[[Document], Mapping[str, str]]
@@ -255,6 +258,7 @@ def proposed_image(body: Mapping[str, object], tenant: str | None) -> Image:
 
     What the body leaves out has the value that the API will give it.
     """
+    check_amount(body.values())
     for name in body:
         check_proposed(name, body[name])
     return Image(
@@ -272,6 +276,16 @@ def proposed_image(body: Mapping[str, object], tenant: str | None) -> Image:
         tags=frozenset(cast("list[str]", body.get("tags", []))),
         properties={name: value for name, value in body.items() if name not in CORE},
     )
+
+
+def check_amount(values: Iterable[object]) -> None:
+    """Raise MalformedRequest (413) for more ``values`` than one request may write: each is decided on, and logged.
+
+    An array counts as often as it is long.
+    """
+    if sum(len(value) if isinstance(value, list) else 1 for value in values) > attributes.MAX_WRITTEN:
+        limit = attributes.MAX_WRITTEN
+        raise MalformedRequest(f"a request may write at most {limit} properties, tags and locations", status=413)
 
 
 def check_property(name: str, value: object) -> None:
@@ -320,6 +334,7 @@ def check_proposed(name: str, value: object) -> None:
 
 
 def _check_proposed_id(value: object) -> None:
-    # An image whose id has upper-case letters could not be reached: see `paths.is_identifier`.
-    if not isinstance(value, str) or value != value.lower():
+    # The API takes upper-case letters and a line break at the end; nobody could reach that image any more: see
+    # `paths.is_identifier`.
+    if not isinstance(value, str) or not _ID.fullmatch(value):
         raise MalformedRequest("the attribute `id` must be a UUID in lower case")

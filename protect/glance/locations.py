@@ -6,14 +6,39 @@ An address may carry the store's credentials, so no message here ever repeats on
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from protect.errors import MalformedRequest
+from protect.errors import MalformedRequest, ProtectError
+from protect.glance.attributes import VALIDATION
 from protect.glance.documents import Document, UnexpectedDocument
 from protect.json_bodies import kind
 from protect.values import Image, Location
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+class UnknownStore(ProtectError):
+    """A rule asks for the store of a location that the API has yet to take: it finds that itself, by the address."""
+
+
+class _Metadata(Mapping[str, object]):
+    """What a client says of a location. Of its store nobody knows, whatever it says; absent, it could silence a
+    `forbid`."""
+
+    def __init__(self, said: Mapping[str, object]) -> None:
+        self._said = said
+
+    def __getitem__(self, name: str) -> object:
+        if name == "store":
+            raise UnknownStore("the store of a location that is proposed is not known")
+        return self._said[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._said)
+
+    def __len__(self) -> int:
+        return len(self._said)
 
 
 def scheme(url: str) -> str | None:
@@ -23,7 +48,29 @@ def scheme(url: str) -> str | None:
 
 
 def proposed(value: object, image: Image) -> Location:
-    """Return the location that a request describes; raises MalformedRequest."""
+    """Return the location that a request wants to add; raises MalformedRequest.
+
+    Asking for its store raises UnknownStore.
+    """
+    location = described(value, image)
+    return replace(location, attributes=_Metadata(location.attributes))
+
+
+def validation(value: object) -> Mapping[str, str]:
+    """Return the attributes of the image that a location brings along; raises MalformedRequest."""
+    found = value.get("validation_data", {}) if isinstance(value, dict) else {}
+    if not isinstance(found, dict):
+        raise MalformedRequest(f"the `validation_data` of a location must be an object, not {kind(found)}")
+    if not found.keys() <= VALIDATION:
+        raise MalformedRequest(f"the `validation_data` of a location may have: {', '.join(sorted(VALIDATION))}")
+    for name, text in found.items():
+        if not isinstance(text, str):
+            raise MalformedRequest(f"`{name}` in the `validation_data` of a location must be text, not {kind(text)}")
+    return found
+
+
+def described(value: object, image: Image) -> Location:
+    """Return the location that somebody describes, all of which is believed; raises MalformedRequest."""
     if not isinstance(value, dict):
         raise MalformedRequest(f"a location must be an object with a `url`, not {kind(value)}")
     url = value.get("url")

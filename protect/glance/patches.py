@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 from protect.errors import MalformedRequest
-from protect.glance import attributes
-from protect.glance.documents import check_attribute, check_name, check_property
+from protect.glance import attributes, locations
+from protect.glance.documents import Document, check_amount, check_attribute, check_name, check_property
 from protect.json_bodies import dump, kind, parse, printable
 
 MAX_OPERATIONS = 256
@@ -71,7 +72,34 @@ def operations_in(body: bytes) -> list[object]:
         raise MalformedRequest("the patch has no operation; send at least one")
     if len(operations) > MAX_OPERATIONS:
         raise MalformedRequest(f"the patch has more than {MAX_OPERATIONS} operations")
+    check_amount(operation.get("value") for operation in operations if isinstance(operation, dict))
     return operations
+
+
+def applied(document: Document, changes: Iterable[Change]) -> Document:
+    """Return ``document`` as it is after ``changes``. Those that cannot be done on it leave it as it was."""
+    after = dict(document)
+    for change in changes:
+        if change.name == "locations":
+            after["locations"] = _places(locations.list_of(after), change)
+            if change.op is not Op.REMOVE and after.get("status") == "queued":
+                after["status"] = "active"
+        elif change.op is Op.REMOVE:
+            after.pop(change.name, None)
+        else:
+            after[change.name] = change.value
+    return after
+
+
+def _places(places: list[object], change: Change) -> list[object]:
+    if change.op is Op.REPLACE:
+        return list(cast("list[object]", change.value))
+    if change.op is Op.REMOVE:
+        at = locations.index(change.position, len(places))
+        del places[at : at + 1]
+    else:
+        places.insert(locations.index(change.position, len(places) + 1), change.value)
+    return places
 
 
 def write(changes: Sequence[Change], media: str) -> bytes:

@@ -14,6 +14,7 @@ MAX_PARAMETERS = 200
 # Those that the API itself reads as often as they are given.
 _REPEATABLE = frozenset({"tag", "sort_key", "sort_dir"})
 
+_ORDER = frozenset({"sort", "sort_key"})
 _RANGES = frozenset({"size", "virtual_size", "min_disk", "min_ram"})
 LIST_PARAMETERS = (
     frozenset(
@@ -102,13 +103,14 @@ def property_filters(pairs: list[tuple[str, str]]) -> frozenset[str]:
 
 def attributes_asked(pairs: list[tuple[str, str]]) -> frozenset[str]:
     """Return the attributes of the API that a list is filtered or sorted by: its order tells of them as well."""
-    found: set[str] = set()
-    for name, value in pairs:
-        if name in ("sort", "sort_key"):
-            found.update(part.partition(":")[0].strip() for part in value.split(","))
-        else:
-            found.add(name.removesuffix("_min").removesuffix("_max"))
-    return frozenset(found) & CORE
+    filters = {name.removesuffix("_min").removesuffix("_max") for name, _ in pairs if name not in _ORDER}
+    return (frozenset(filters) & CORE) | order(pairs)
+
+
+def order(pairs: list[tuple[str, str]]) -> frozenset[str]:
+    """Return the attributes of the API that a list is sorted by, beside those that nobody hides."""
+    keys = (part for name, value in pairs if name in _ORDER for part in value.split(","))
+    return frozenset(key.partition(":")[0].strip() for key in keys) & CORE
 
 
 def with_page(pairs: list[tuple[str, str]], *, marker: str | None, limit: int | None) -> str:

@@ -43,6 +43,11 @@ class Door(StrEnum):
     NAMESPACES = "namespaces"
     NAMESPACE_SHOW = "namespace show"
     NAMESPACE_CREATE = "namespace create"
+    NAMESPACE_UPDATE = "namespace update"
+    DEFINITION = "definition"  # the actions are decided, then everything streams
+    DEFINITION_ADD = "definition add"
+    DEFINITION_UPDATE = "definition update"
+    TAGS_ADD = "tags add"
 
 
 class On(StrEnum):
@@ -103,7 +108,7 @@ IMAGES = _rows("""
   GET    /images                                       list          image    none get_images
   POST   /images                                       create        image    json add_image
   GET    /images/{image}                               show          image    none get_image
-  PATCH  /images/{image}                               patch         image    json modify_image
+  PATCH  /images/{image}                               patch         image    json get_image modify_image
   DELETE /images/{image}                               act           image    none delete_image
   GET    /images/{image}/file                          download      image    none download_image
   PUT    /images/{image}/file                          upload        image    any  upload_image
@@ -174,34 +179,34 @@ OPEN = _rows("""
 """)
 
 METADEFS = _rows("""
-  GET    /metadefs/resource_types                      act resource_type none list_metadef_resource_types
-  GET    /metadefs/namespaces                          namespaces namespace none get_metadef_namespaces list_metadef_resource_types
-  POST   /metadefs/namespaces                          namespace_create namespace json add_metadef_namespace
-  GET    /metadefs/namespaces/{namespace}              namespace_show namespace none get_metadef_namespace
-  PUT    /metadefs/namespaces/{namespace}              act namespace any  modify_metadef_namespace
-  DELETE /metadefs/namespaces/{namespace}              act namespace none delete_metadef_namespace
-  GET    /metadefs/namespaces/{namespace}/resource_types         act resource_type none list_metadef_resource_types get_metadef_resource_type
-  POST   /metadefs/namespaces/{namespace}/resource_types         act resource_type any  add_metadef_resource_type_association
-  DELETE /metadefs/namespaces/{namespace}/resource_types/{item}  act resource_type none remove_metadef_resource_type_association
-  GET    /metadefs/namespaces/{namespace}/properties             act property  none get_metadef_properties
-  POST   /metadefs/namespaces/{namespace}/properties             act property  any  add_metadef_property
-  DELETE /metadefs/namespaces/{namespace}/properties             act namespace none delete_metadef_namespace
-  GET    /metadefs/namespaces/{namespace}/properties/{item}      act property  none get_metadef_property
-  PUT    /metadefs/namespaces/{namespace}/properties/{item}      act property  any  modify_metadef_property
-  DELETE /metadefs/namespaces/{namespace}/properties/{item}      act property  none remove_metadef_property
-  GET    /metadefs/namespaces/{namespace}/objects                act object    none get_metadef_objects
-  POST   /metadefs/namespaces/{namespace}/objects                act object    any  add_metadef_object
-  DELETE /metadefs/namespaces/{namespace}/objects                act namespace none delete_metadef_namespace
-  GET    /metadefs/namespaces/{namespace}/objects/{item}         act object    none get_metadef_object
-  PUT    /metadefs/namespaces/{namespace}/objects/{item}         act object    any  modify_metadef_object
-  DELETE /metadefs/namespaces/{namespace}/objects/{item}         act object    none delete_metadef_object
-  GET    /metadefs/namespaces/{namespace}/tags                   act tag       none get_metadef_tags
-  POST   /metadefs/namespaces/{namespace}/tags                   act tag       any  add_metadef_tags
-  DELETE /metadefs/namespaces/{namespace}/tags                   act tag       none delete_metadef_namespace delete_metadef_tags
-  GET    /metadefs/namespaces/{namespace}/tags/{item}            act tag       none get_metadef_tag
-  POST   /metadefs/namespaces/{namespace}/tags/{item}            act tag       any  add_metadef_tag
-  PUT    /metadefs/namespaces/{namespace}/tags/{item}            act tag       any  modify_metadef_tag
-  DELETE /metadefs/namespaces/{namespace}/tags/{item}            act tag       none delete_metadef_tag
+  GET    /metadefs/resource_types                                       definition        resource_type none list_metadef_resource_types
+  GET    /metadefs/namespaces                                           namespaces        namespace     none get_metadef_namespaces list_metadef_resource_types
+  POST   /metadefs/namespaces                                           namespace_create  namespace     json add_metadef_namespace
+  GET    /metadefs/namespaces/{namespace}                               namespace_show    namespace     none get_metadef_namespace
+  PUT    /metadefs/namespaces/{namespace}                               namespace_update  namespace     json modify_metadef_namespace
+  DELETE /metadefs/namespaces/{namespace}                               definition        namespace     none delete_metadef_namespace
+  GET    /metadefs/namespaces/{namespace}/resource_types                definition        resource_type none list_metadef_resource_types get_metadef_resource_type
+  POST   /metadefs/namespaces/{namespace}/resource_types                definition_add    resource_type json add_metadef_resource_type_association
+  DELETE /metadefs/namespaces/{namespace}/resource_types/{item}         definition        resource_type none remove_metadef_resource_type_association
+  GET    /metadefs/namespaces/{namespace}/properties                    definition        property      none get_metadef_properties
+  POST   /metadefs/namespaces/{namespace}/properties                    definition_add    property      json add_metadef_property
+  DELETE /metadefs/namespaces/{namespace}/properties                    definition        namespace     none delete_metadef_namespace
+  GET    /metadefs/namespaces/{namespace}/properties/{item}             definition        property      none get_metadef_property
+  PUT    /metadefs/namespaces/{namespace}/properties/{item}             definition_update property      json modify_metadef_property
+  DELETE /metadefs/namespaces/{namespace}/properties/{item}             definition        property      none remove_metadef_property
+  GET    /metadefs/namespaces/{namespace}/objects                       definition        object        none get_metadef_objects
+  POST   /metadefs/namespaces/{namespace}/objects                       definition_add    object        json add_metadef_object
+  DELETE /metadefs/namespaces/{namespace}/objects                       definition        namespace     none delete_metadef_namespace
+  GET    /metadefs/namespaces/{namespace}/objects/{item}                definition        object        none get_metadef_object
+  PUT    /metadefs/namespaces/{namespace}/objects/{item}                definition_update object        json modify_metadef_object
+  DELETE /metadefs/namespaces/{namespace}/objects/{item}                definition        object        none delete_metadef_object
+  GET    /metadefs/namespaces/{namespace}/tags                          definition        tag           none get_metadef_tags
+  POST   /metadefs/namespaces/{namespace}/tags                          tags_add          tag           json add_metadef_tags
+  DELETE /metadefs/namespaces/{namespace}/tags                          definition        tag           none delete_metadef_namespace delete_metadef_tags
+  GET    /metadefs/namespaces/{namespace}/tags/{item}                   definition        tag           none get_metadef_tag
+  POST   /metadefs/namespaces/{namespace}/tags/{item}                   definition        tag           any  add_metadef_tag
+  PUT    /metadefs/namespaces/{namespace}/tags/{item}                   definition_update tag           json modify_metadef_tag
+  DELETE /metadefs/namespaces/{namespace}/tags/{item}                   definition        tag           none delete_metadef_tag
 """)  # noqa: E501
 
 ROUTES = IMAGES + TASKS + CACHE + OPEN + METADEFS

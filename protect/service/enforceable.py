@@ -10,14 +10,11 @@ from typing import Any
 import orjson
 
 from protect import json_bodies
-from protect.enforcement.doors import DOORS
-from protect.enforcement.doors.act import metadef
+from protect.enforcement.doors import DOORS, metadefs
 from protect.enforcement.plan import Plan
 from protect.enforcement.refusals import relayed
 from protect.errors import ProtectError
-from protect.glance import documents, locations, patches, queries
-from protect.glance.documents import Document
-from protect.glance.patches import Change, Op
+from protect.glance import definitions, documents, patches, queries
 from protect.glance.routes import Body, Door, On
 from protect.service.rehearsal import Rehearsal
 from protect.upstream.answers import Answer, editable
@@ -70,6 +67,9 @@ def require(x: Rehearsal, mode: Gateway) -> None:
 
 def _require_actions(x: Rehearsal) -> None:
     """Decide on the actions of a request of which the body is not shown."""
+    if x.match.route.on in definitions.ADD:
+        metadefs.require_actions(x)
+        return
     resource, about = _resource(x)
     for action in x.match.route.actions:
         x.require(action, resource, about=about)
@@ -82,9 +82,7 @@ def _resource(x: Rehearsal) -> tuple[AnyResource, AnyResource | None]:
         return (Member(names.get("member"), image) if on is On.MEMBER else image), image
     if on is On.IMAGE:
         return Image(owner=tenant, visibility="shared", status="queued"), None
-    if on is On.TASK:
-        return Task(owner=tenant), None
-    return metadef(x, on), None
+    return Task(owner=tenant), None
 
 
 def _require_same_body(x: Rehearsal, plan: Plan) -> None:
@@ -107,6 +105,8 @@ def _require_same_answer(x: Rehearsal, plan: Plan, edit: Callable[[Answer], Answ
     door = x.match.route.door
     if door is Door.LIST:
         _require_open_question(x)
+    if plan.check is not None:
+        plan.check()
     answer = _expected(x, plan)
     if answer.code != 200:
         # The client may get another answer than we did, a moment later or to a request that is spelled otherwise.
@@ -139,7 +139,7 @@ def _expected(x: Rehearsal, plan: Plan) -> Answer:
         return _document(x.fetched().stored().document)
     if door is Door.PATCH:
         stored = x.fetched().stored().document
-        return _document(patched(stored, patches.read(plan.body or b"", plan.content_type)))
+        return _document(patches.applied(stored, patches.read(plan.body or b"", plan.content_type)))
     if door is Door.CREATE:
         proposed = documents.read_object(plan.body or b"")
         made = {"id": "new", "owner": x.subject.tenant, "visibility": "shared", "status": "queued"}
@@ -153,22 +153,3 @@ def _expected(x: Rehearsal, plan: Plan) -> Answer:
 
 def _document(document: Mapping[str, object]) -> Answer:
     return Answer("200 OK", [], documents.write(document))
-
-
-def patched(document: Document, changes: tuple[Change, ...]) -> Document:
-    """Return ``document`` as it is after ``changes``, all of which can be done."""
-    after = dict(document)
-    for change in changes:
-        if change.position is not None:
-            places = locations.list_of(after)
-            if change.op is Op.REMOVE:
-                at = locations.index(change.position, len(places))
-                del places[at : at + 1]
-            else:
-                places.insert(locations.index(change.position, len(places) + 1), change.value)
-            after["locations"] = places
-        elif change.op is Op.REMOVE:
-            del after[change.name]
-        else:
-            after[change.name] = change.value
-    return after

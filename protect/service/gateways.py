@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from protect.decisions import DecisionPoint
 from protect.enforcement.filter import REVISION_HEADER, matched
-from protect.enforcement.refusals import response_to
+from protect.enforcement.refusals import Refused, response_to
 from protect.errors import MalformedRequest
 from protect.glance.routes import Door
 from protect.service.calls import TEXT, Call, Record, Reply, Route
@@ -19,6 +19,7 @@ from protect.service.enforceable import Gateway, Unenforceable, require
 from protect.service.originals import circumstances, original, raw_target, split
 from protect.service.rehearsal import Find, Given, NotGiven, given, rehearsal
 from protect.upstream.answers import collect
+from protect.upstream.subrequests import Unavailable
 from protect.values import Decision, Query, Subject
 
 if TYPE_CHECKING:
@@ -220,6 +221,8 @@ class _Asked:
         )
         try:
             require(x, self._mode)
+        except (Refused, Unavailable) as error:
+            raise Refused(x.refusal(error)) from error
         except Unenforceable as error:
             # The client must not learn what is hidden, the operator must.
             log.warning(

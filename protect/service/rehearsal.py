@@ -103,11 +103,10 @@ class Rehearsal(Exchange):
     members_of: MembersOf | None = None
     denial: Decision | None = None
 
-    def fetched(self) -> FetchedImage:
+    def fetched_by_id(self, image_id: str) -> FetchedImage:
         find = self.find
         if find is None:
-            return Exchange.fetched(self)
-        image_id = self.match.names["image"]
+            return Exchange.fetched_by_id(self, image_id)
         return FetchedImage(image_id, lambda: StoredImage(find(image_id).document, self.members))
 
     def members(self, document: Document) -> Mapping[str, str]:

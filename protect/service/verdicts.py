@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from protect import json_bodies
-from protect.enforcement.doors.patch import Walk
+from protect.enforcement.doors.patch import Walk, require_patchable
 from protect.enforcement.refusals import Refused, response_to
 from protect.enforcement.writing import steps_on_create
 from protect.errors import MalformedRequest
 from protect.glance import documents, patches
-from protect.glance.documents import as_image
 from protect.glance.patches import Change
 from protect.service.rehearsal import Rehearsal
 from protect.upstream.answers import Answer
+from protect.upstream.facts import FetchedImage
 
 
 class Fate(StrEnum):
@@ -60,6 +61,11 @@ def judge_create(x: Rehearsal, body: Mapping[str, object]) -> Judgement:
 
     Each round decides on what the ones before have left: what is dropped or refused counts in no other decision.
     """
+    try:
+        documents.check_amount(body.values())
+    except MalformedRequest as error:
+        refusal = _refusal(x, error)
+        return Judgement(refusal, (refusal,) * len(body))
     verdicts: dict[str, Verdict] = {}
     first: Verdict | None = None
     for name, value in body.items():
@@ -119,16 +125,15 @@ def judge_patch(x: Rehearsal, body: bytes, content_type: str) -> Judgement:
     malformed = malformed or next((each for each in checked if isinstance(each, MalformedRequest)), None)
     first = None if malformed is None else _refusal(x, malformed)
     fetched = x.fetched()
-    image = as_image(fetched)
-    x.denial, closed = None, None
+    x.denial = None
     try:
-        x.require("modify_image", image, about=image)
+        require_patchable(x, fetched)
     except Refused as error:
         closed = _refusal(x, error)
-        first = first or closed
-    walk = Walk(x, fetched, media)
-    parts = [closed or _walked(x, walk, each) if isinstance(each, Change) else _refusal(x, each) for each in checked]
-    first = first or next((part for part in parts if part.fate is Fate.REFUSE), None)
+        parts = [closed if isinstance(each, Change) else _refusal(x, each) for each in checked]
+        return Judgement(first or closed, tuple(parts))
+    parts, refusal = _walked(x, fetched, checked, media)
+    first = first or refusal
     if first is not None:
         return Judgement(first, tuple(parts))
     kept = [each for each, part in zip(checked, parts, strict=True) if part.fate is Fate.ALLOW]
@@ -151,10 +156,34 @@ def _checked(change: Change | MalformedRequest) -> Change | MalformedRequest:
     return change
 
 
-def _walked(x: Rehearsal, walk: Walk, change: Change) -> Verdict:
+def _walked(
+    x: Rehearsal, fetched: FetchedImage, checked: Sequence[Change | MalformedRequest], media: str
+) -> tuple[list[Verdict], Verdict | None]:
+    """Return what becomes of each operation, and the first refusal of one that is well formed.
+
+    Each time that one is dropped or refused for what those behind it do, those that counted on it are decided anew.
+    """
+    found: list[Verdict] = []
+    parts = [Verdict(Fate.ALLOW, 200) if isinstance(each, Change) else _refusal(x, each) for each in checked]
+    while True:
+        walk, permitted = Walk(x, fetched, media), list[int]()
+        for place, change in enumerate(checked):
+            if isinstance(change, Change) and parts[place].fate is Fate.ALLOW:
+                parts[place] = _fate(x, partial(walk.permits, change))
+                found.append(parts[place])
+                if parts[place].fate is Fate.ALLOW:
+                    permitted.append(place)
+        for at, place in enumerate(permitted):
+            parts[place] = _fate(x, partial(walk.stands, at))
+            found.append(parts[place])
+        if all(parts[place].fate is Fate.ALLOW for place in permitted):
+            return parts, next((each for each in found if each.fate is Fate.REFUSE), None)
+
+
+def _fate(x: Rehearsal, decide: Callable[[], bool]) -> Verdict:
     x.denial = None
     try:
-        return Verdict(Fate.ALLOW, 200) if walk.permits(change) else _discarded(x, 200)
+        return Verdict(Fate.ALLOW, 200) if decide() else _discarded(x, 200)
     except (Refused, MalformedRequest) as error:
         return _refusal(x, error)
 

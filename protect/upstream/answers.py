@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -151,14 +151,15 @@ def editable(answer: Answer) -> bytes:
     return _plain(answer, MAX_ANSWER)
 
 
-def streamed(app: WSGIApplication, extra: Headers) -> WSGIApplication:
+def streamed(app: WSGIApplication, extra: Headers, failed: Callable[[Answer], WSGIApplication]) -> WSGIApplication:
     """Return the API with the data in its answer untouched: our headers are added, image metadata in them is cut.
 
-    An error is no data: it is held until it is complete, and shown without the addresses of stores.
+    An error is no data: it is held until it is complete, and what ``failed`` makes of it is shown, without the
+    addresses of stores.
     """
 
     def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        stream = _Stream(start_response, extra)
+        stream = _Stream(environ, start_response, extra, failed)
         return stream.passed(app(environ, stream.start))
 
     return run
@@ -167,20 +168,28 @@ def streamed(app: WSGIApplication, extra: Headers) -> WSGIApplication:
 class _Stream:
     """One answer on its way through. ``held`` is the beginning of an error."""
 
-    def __init__(self, start_response: StartResponse, extra: Headers) -> None:
+    def __init__(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        extra: Headers,
+        failed: Callable[[Answer], WSGIApplication],
+    ) -> None:
+        self._environ = environ
         self._start_response = start_response
         self._extra = extra
+        self._failed = failed
         self._started = False
         self._held: tuple[str, Headers, Any] | None = None
         self._written: list[bytes] = []
 
     def start(self, status: str, headers: Headers, exc_info: Any = None, /) -> Any:
-        passed = _replaced([(k, v) for k, v in headers if _passes(k)], self._extra)
+        passed = [(k, v) for k, v in headers if _passes(k)]
         if int(status[:3]) >= 400:
             self._held = status, passed, exc_info
             return self._written.append
         self._started = True
-        return self._start_response(status, passed, exc_info)
+        return self._start_response(status, _replaced(passed, self._extra), exc_info)
 
     def passed(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
         if self._held is not None:
@@ -197,8 +206,11 @@ class _Stream:
             answer = _unshown(status, headers)
         finally:
             close(chunks)
-        self._start_response(answer.status, answer.headers, exc_info)
-        return [answer.body]
+
+        def start(status: str, headers: Headers, _: Any = None, /) -> Any:
+            return self._start_response(status, headers, exc_info)
+
+        return self._failed(answer.with_headers(self._extra))(self._environ, start)
 
     def _late(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Pass on what starts only when its first chunk is asked for."""

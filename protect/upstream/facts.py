@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from protect.errors import ProtectError
 from protect.glance import documents
 from protect.glance.documents import StoredImage, UnexpectedDocument
 from protect.glance.paths import is_identifier
@@ -117,15 +118,31 @@ class FetchedTask:
         return self._stored
 
 
+class _NotTold(Mapping[str, object]):
+    """The input of a task that was not told, as in a list. Taken as absent, it could silence a `forbid`."""
+
+    def __getitem__(self, name: str) -> object:
+        raise UnexpectedDocument("a task without its `input`")
+
+    def __iter__(self) -> Iterator[str]:
+        raise UnexpectedDocument("a task without its `input`")
+
+    def __len__(self) -> int:
+        raise UnexpectedDocument("a task without its `input`")
+
+
+_NOT_TOLD = _NotTold()
+
+
 def stored_task(document: Mapping[str, object]) -> Task:
-    """Return the facts in a task's document; raises UnexpectedDocument."""
-    given = document.get("input")
+    """Return the facts in a task's document; raises UnexpectedDocument, for its input only when that is asked for."""
+    given = document.get("input", _NOT_TOLD)
     return Task(
         id=documents.text(document, "id"),
         type=documents.text(document, "type"),
         owner=documents.text(document, "owner"),
         status=documents.text(document, "status"),
-        attributes=given if isinstance(given, dict) else {},
+        attributes={} if given is None else given if isinstance(given, Mapping) else _NOT_TOLD,
     )
 
 
@@ -151,7 +168,7 @@ class StoredMember:
 class OwnMembership(Mapping[str, str]):
     """All that the API tells a tenant of an image's members: its own status. Asking for another's is an error."""
 
-    def __init__(self, tenant: str, status: str, refusal: Unavailable) -> None:
+    def __init__(self, tenant: str, status: str, refusal: ProtectError) -> None:
         self._tenant, self._status, self._refusal = tenant, status, refusal
 
     def __getitem__(self, tenant: str) -> str:

@@ -316,7 +316,7 @@ MEANT: Sequence[Difference] = (
         lambda case, native, ours: native.status == 500 and "add" in case.operation,
     ),
     Difference(
-        "8: adding over a hidden value takes the right to create in Glance, the right to update in ours",
+        "8: adding over a hidden value takes the right to create in Glance, and is not done in ours",
         lambda case, native, ours: "add" in case.operation and hidden(case, case.name) and case.name in STORED,
     ),
     Difference(

@@ -53,4 +53,9 @@ DOORS: Mapping[Door, Callable[[Exchange], Plan]] = {
     Door.NAMESPACES: metadefs.list_namespaces,
     Door.NAMESPACE_SHOW: metadefs.show,
     Door.NAMESPACE_CREATE: metadefs.create,
+    Door.NAMESPACE_UPDATE: metadefs.update,
+    Door.DEFINITION: metadefs.act,
+    Door.DEFINITION_ADD: metadefs.add_definition,
+    Door.DEFINITION_UPDATE: metadefs.update_definition,
+    Door.TAGS_ADD: metadefs.add_tags,
 }

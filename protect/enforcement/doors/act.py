@@ -8,21 +8,14 @@ from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
 from protect.glance import documents
 from protect.glance.routes import On
-from protect.upstream.facts import FetchedMetadef, FetchedTask, stored_task
-from protect.values import AnyResource, Metadef, Store, Task
-
-_INSIDE_NAMESPACES = frozenset({On.OBJECT, On.PROPERTY, On.TAG, On.RESOURCE_TYPE})
+from protect.upstream.facts import FetchedTask, stored_task
+from protect.values import AnyResource, Store, Task
 
 
 def act(x: Exchange) -> Plan:
     resource = _resource(x)
-    about = resource
-    if x.match.route.on in _INSIDE_NAMESPACES and "namespace" in x.match.names:
-        # Who may not see the namespace sees nothing in it, and changes nothing.
-        about = metadef(x, On.NAMESPACE)
-        x.require("get_metadef_namespace", about, about=about)
     for action in x.match.route.actions:
-        x.require(action, resource, about=about)
+        x.require(action, resource, about=resource)
     return Plan()
 
 
@@ -33,9 +26,7 @@ def _resource(x: Exchange) -> AnyResource:
         return x.image()
     if on is On.TASK:
         return _task(x)
-    if on is On.STORE:
-        return Store(id=names.get("store"))
-    return metadef(x, on)
+    return Store(id=names.get("store"))
 
 
 def _task(x: Exchange) -> AnyResource:
@@ -44,16 +35,4 @@ def _task(x: Exchange) -> AnyResource:
         return Task(owner=x.subject.tenant)
     path = x.match.path.inside("tasks", task_id)
     fetched = FetchedTask(task_id, lambda: x.api.fetch(path, lambda body: stored_task(documents.read_object(body))))
-    return cast("AnyResource", fetched)
-
-
-def metadef(x: Exchange, on: On) -> AnyResource:
-    """Return the metadata definition that the path names, or one of another type in the same namespace."""
-    namespace = x.match.names.get("namespace")
-    if namespace is None:
-        return Metadef(type=on.value, owner=x.subject.tenant)
-    # PATH_INFO holds the bytes of the path, read as latin-1.
-    path = x.match.path.inside("metadefs", "namespaces", namespace.encode().decode("latin-1"))
-    item = namespace if on is On.NAMESPACE else x.match.names.get("item")
-    fetched = FetchedMetadef(on.value, item, namespace, lambda: x.api.fetch(path, documents.read_object))
     return cast("AnyResource", fetched)

@@ -6,17 +6,22 @@ from protect import json_bodies
 from protect.enforcement.doors.act import act
 from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
-from protect.enforcement.writing import require_attribute, require_locations
+from protect.enforcement.writing import require_attribute, require_locations, require_validation
 from protect.glance import documents, locations
 from protect.upstream.answers import Answer, editable
 from protect.values import Image
 
+_READ = frozenset({"url", "validation_data"})
+
 
 def add(x: Exchange) -> Plan:
-    body, image = x.read_object(), x.image()
+    image = x.image()
+    # The API reads nothing else: metadata that it does not store are no facts.
+    body = {name: value for name, value in x.read_object().items() if name in _READ}
     place = locations.proposed(body, image)
     require_locations(x, "add_image_location", image, [place])
     require_attribute(x, "update", image, "locations")
+    require_validation(x, "update", image, [body])
     return Plan(json_bodies.dump(body))
 
 

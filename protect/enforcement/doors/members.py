@@ -65,9 +65,10 @@ def _edit_member(x: Exchange, answer: Answer, image: Image) -> Answer:
     if row["member_id"] != x.match.names["member"]:
         raise UnexpectedDocument("another member than the one asked for")
     decision = _shown(x, row, image)
+    if decision.error:
+        raise x.refused(decision, "", "get_member", image)
     if not decision.allowed:
-        # The API, too, tells those who may not see a member that there is none.
-        raise x.refused(decision, "", "get_image", image)
+        raise x.no_member()
     return answer
 
 
