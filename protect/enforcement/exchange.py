@@ -221,7 +221,9 @@ class Exchange:
         """Return the API's own words for an image or a namespace that is not there: clients show them."""
         names = self.match.names
         if "image" in names:
-            return f"No image found with ID {names['image']}"
+            deletes = self.match.route.actions == ("delete_image",)
+            said = "Failed to find image {} to delete" if deletes else "No image found with ID {}"
+            return said.format(names["image"])
         if "namespace" in names:
             return f"Metadata definition namespace={printable(names['namespace'])} was not found."
         return "The resource could not be found."
