@@ -587,7 +587,7 @@ METADEFS = "/v2/metadefs/namespaces"
 def test_metadata_definitions_are_written_by_the_operator_alone(method: str, path: str, tmp_path: Path) -> None:
     """LP#1916926: every user could write them, for everybody to see."""
     front = Front(tmp_path)
-    body = None if method == "DELETE" else {"namespace": "ns", "name": "x"}
+    body = None if method == "DELETE" else {"namespace": "ns", "name": "x", "tags": [{"name": "x"}]}
 
     assert front.ask(method, path, OWNER, body).status_int in (403, 404)
     assert front.writes == []
