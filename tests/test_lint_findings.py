@@ -162,12 +162,31 @@ def test_nothing_is_decided_otherwise_without_what_could_be_spared(data: st.Data
     def again(texts: Mapping[str, str]) -> Policy:
         return compile_policy(list(texts.items()), "again", seconds=5)
 
-    parts = list(spare(files, policy, decided, (), again)) if decided.proven else []
+    parts, _ = spare(files, policy, decided, (), again) if decided.proven else ([], True)
     if parts:
         without = again(_without(files, parts))
         for query in data.draw(st.lists(queries(kind), min_size=20, max_size=20)):
             before, after = policy.decide(query), without.decide(query)
             assert (before.allowed, before.discard) == (after.allowed, after.discard)
+
+
+def test_what_there_was_no_time_for_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    file = write(folder(tmp_path) / "a.polar", f"{SHOW}i.owner = s.tenant or i.owner = s.tenant;\n")
+    with monkeypatch.context() as hurried:
+        hurried.setattr("protect.lint.spare._alike", lambda *_: None)
+        assert codes(found([file], codes=("PR206",), cache=cache)) == []
+    assert codes(found([file], codes=("PR206",), cache=cache)) == ["PR206"]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["s.tenant = action", "s.has_role(action)", 's.get("may") = action'],
+)
+def test_a_rule_may_compare_the_action_with_what_the_subject_has(condition: str, tmp_path: Path) -> None:
+    text = f"allow(s: Subject, action, _i: Image) if {condition};\n"
+    found([write(folder(tmp_path) / "a.polar", text)])
 
 
 # Words and facts, through other rules
@@ -195,6 +214,18 @@ def test_nothing_is_decided_otherwise_without_what_could_be_spared(data: st.Data
         ),
         pytest.param(
             f'not_x(i) if i.owner != "x";\n{SHOW}i.owner = s.tenant and not_x(i);\n', [], id="there by the caller"
+        ),
+        pytest.param(
+            f'{SHOW}o = i.owner and known(s, i) and not o = "x";\n'
+            'known(s, i) if i.status = "active" and o = s.tenant and o in ["q", "r"];\n',
+            ["PL020"],
+            id="a helper's variable of the same name proves nothing here",
+        ),
+        pytest.param(
+            f'{SHOW}o = i.name and s.has_role(o) and listed(i.owner) and not i.owner = "z";\n'
+            'listed(o) if o in ["a", "z"];\n',
+            [],
+            id="and hides nothing that its own argument proves",
         ),
         pytest.param(
             f'bad(n) if n = "x";\n{SHOW}i.owner = s.tenant and not bad(i.name);\n', ["PL020"], id="an argument"

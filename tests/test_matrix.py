@@ -226,6 +226,19 @@ def test_what_only_one_policy_names_is_compared_with_all_others(
         assert told == said
 
 
+def test_a_golden_file_that_says_two_things_hides_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, golden = policy_file(tmp_path, ("get", "a", "public")), tmp_path / "golden.csv"
+    assert main(["matrix", path, "--update", str(golden)]) == 0
+    head, *rest = golden.read_text().splitlines(keepends=True)
+    # As two branches that were merged line by line leave it: the last line must not win.
+    denied = next(line for line in rest if ",no," in line)
+    golden.write_text("".join([head, denied.replace(",no,", ",yes,"), *rest]))
+    assert main(["matrix", path, "--check", str(golden)]) == 2
+    assert "says otherwise than a line before it; write it again with --update" in capsys.readouterr().err
+    golden.write_text("".join([head, denied, *rest]))
+    assert main(["matrix", path, "--check", str(golden)]) == 0
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -370,3 +370,51 @@ def test_a_definition_that_cannot_be_understood_is_refused(method: str, path: st
     app = Metadefs()
     assert Bench(anyone, app=app).ask(method, ALL + path, body).status_int == 400
     assert app.calls == []
+
+
+PROTECTED = {"namespace": "n1", "owner": "t1", "visibility": "public", "protected": True}
+OPEN = {"namespace": "n2", "owner": "t1", "visibility": "public", "protected": False}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "action", "refused"),
+    [
+        pytest.param("GET", "/{}", None, "get_metadef_namespace", 404, id="show"),
+        pytest.param("PUT", "/{}", {}, "modify_metadef_namespace", 403, id="change"),
+        pytest.param("DELETE", "/{}", None, "delete_metadef_namespace", 403, id="delete"),
+        pytest.param("POST", "", {}, "add_metadef_namespace", 403, id="create"),
+    ],
+)
+def test_a_rule_knows_all_that_a_namespace_says(
+    method: str, path: str, body: dict[str, Any] | None, action: str, refused: int
+) -> None:
+    rules = f'forbid(_s: Subject, "{action}", m: Metadef) if m.get("protected") = true;'
+
+    def status(row: dict[str, Any]) -> int:
+        asked = None if body is None else body | row
+        doors = Ruled(rules, Metadefs(PROTECTED, OPEN))
+        return doors.ask(method, ALL + path.format(row["namespace"]), asked).status_int
+
+    assert (status(PROTECTED), status(OPEN)) == (refused, 200)
+
+
+def test_a_list_leaves_out_namespaces_by_all_that_they_say() -> None:
+    rules = 'forbid(_s: Subject, "get_metadef_namespace", m: Metadef) if m.get("protected") = true;'
+    rows = Ruled(rules, Metadefs(PROTECTED, OPEN)).ask("GET", ALL).json["namespaces"]
+    assert [row["namespace"] for row in rows] == ["n2"]
+
+
+def test_of_what_is_in_a_namespace_more_than_its_name_is_not_known() -> None:
+    """So whoever asks for it is denied: taken as absent, it could silence a `forbid`."""
+    rules = 'forbid(_s: Subject, "remove_metadef_property", m: Metadef) if m.get("x") = "y";'
+    doors = Ruled(rules, Metadefs(OPEN))
+    assert doors.ask("DELETE", f"{ALL}/n2/properties/p").status_int == 403
+    assert doors.ask("DELETE", f"{ALL}/n2/objects/p").status_int == 200
+
+
+@pytest.mark.parametrize(("count", "status"), [(512, 200), (513, 413)])
+def test_one_request_makes_no_more_definitions_than_it_may(count: int, status: int) -> None:
+    tags = [{"name": f"t{number}"} for number in range(count)]
+    assert Ruled("", Metadefs(OPEN)).ask("POST", f"{ALL}/n2/tags", {"tags": tags}).status_int == status
+    inside = {"namespace": "n3", "objects": [{"name": "o", "properties": {f"p{n}": {} for n in range(count - 1)}}]}
+    assert Ruled("", Metadefs(OPEN)).ask("POST", ALL, inside).status_int == status

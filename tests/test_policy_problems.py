@@ -72,6 +72,21 @@ def problems(text: str) -> list[str]:
             id="comparing with nil",
         ),
         pytest.param(
+            'allow(_s: Subject, "x", context: Image) if context.protected;',
+            ["1:25: the name `context` is taken"],
+            id="a resource called as the circumstances are",
+        ),
+        pytest.param(
+            "allow(_s: Subject, context, _i: Image);",
+            ["1:20: the name `context` is taken"],
+            id="an action called so",
+        ),
+        pytest.param(
+            'allow(_s: Subject, "x", Datetime: Image) if Datetime.protected;',
+            ["1:25: the name `Datetime` is taken"],
+            id="a resource called as one of Oso's types",
+        ),
+        pytest.param(
             'allow(_s: Subject, "x", i: Image) if i.owner = 3;',
             ["1:48: `i.owner` is text, so it never equals this"],
             id="text compared with a number",

@@ -351,9 +351,22 @@ def _read(path: str) -> _Cells:
             head = next(reader, [])
             if tuple(head) != HEADER:
                 raise ConfigError(f"`{path}` is no matrix; write one with --update")
-            return _cells([_line(path, reader.line_num, row) for row in reader if row])
+            return _agreed(path, [(reader.line_num, _line(path, reader.line_num, row)) for row in reader if row])
     except (UnicodeDecodeError, csv.Error):
         raise ConfigError(f"`{path}` is not CSV in UTF-8; write it again with --update") from None
+
+
+def _agreed(path: str, found: Iterable[tuple[int, Line]]) -> _Cells:
+    """Return what lines say; raises ConfigError for one that says otherwise than one before it."""
+    cells: dict[tuple[str, ...], tuple[str, str]] = {}
+    for number, line in found:
+        said = _cells([line])
+        if any(cells.get(key, answer) != answer for key, answer in said.items()):
+            raise ConfigError(
+                f"line {number} of `{path}` says otherwise than a line before it; write it again with --update"
+            )
+        cells |= said
+    return cells
 
 
 def _line(path: str, number: int, row: Sequence[str]) -> Line:

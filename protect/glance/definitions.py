@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, cast
 
 from protect.errors import MalformedRequest
+from protect.glance.attributes import MAX_WRITTEN
 from protect.glance.routes import On
 from protect.json_bodies import kind, required_text
 from protect.values import Metadef
@@ -43,7 +44,9 @@ def namespace(body: Mapping[str, object], tenant: str | None) -> Metadef:
     if not all(value is None or isinstance(value, str) for value in (owner, visibility)):
         raise MalformedRequest("`owner` and `visibility` of a namespace must be text")
     text = cast("str | None", owner), cast("str | None", visibility)
-    return Metadef(name, On.NAMESPACE.value, name, text[0] or tenant, text[1] or "private")
+    return Metadef(
+        name, On.NAMESPACE.value, name, text[0] or tenant, text[1] or "private", {"protected": False, **body}
+    )
 
 
 def definition(on: On, body: Mapping[str, object]) -> Made:
@@ -64,6 +67,14 @@ def contents(body: Mapping[str, object]) -> Iterator[Made]:
 def tags(body: Mapping[str, object]) -> Iterator[Made]:
     """Yield the tags that a body lists; raises MalformedRequest, also where it lists none."""
     return _listed(On.TAG, "tags", body.get("tags"))
+
+
+def counted(made: Iterable[Made]) -> list[Made]:
+    """Return them all; raises MalformedRequest (413) for more than one request may write: each is decided on."""
+    found = list(made)
+    if sum(1 + len(one.inside) for one in found) > MAX_WRITTEN:
+        raise MalformedRequest(f"a request may write at most {MAX_WRITTEN} definitions", status=413)
+    return found
 
 
 def appends(header: object) -> bool:

@@ -434,7 +434,7 @@ def _answer(asked: Question, roles: Iterable[str] | None, *, stranger: bool | st
     if roles is None or asked.fact == ("subject", "authenticated"):
         return None
     about_subject = [fact[0] == "subject" for fact in asked.facts()]
-    apart = stranger is True or any(stranger == fact[1] for fact in asked.facts() if fact[0] != "subject")
+    apart = stranger is True or any(stranger == fact[1] for fact in asked.facts() if fact[0] == "resource")
     return False if all(about_subject) or (apart and any(about_subject)) else None
 
 

@@ -6,7 +6,8 @@ trap. Facts are followed into the rules that are asked for, by the number of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -67,18 +68,23 @@ class _Body:
         return isinstance(base, Dot) or (isinstance(base, Variable) and self.types.get(base.name) == "Image")
 
 
+#: What has a value wherever a rule holds, by its name and how deep it was followed: arguments, and what follows a dot.
+_Proven = dict[tuple[str, int], frozenset[tuple[int, str]]]
+
+
 def traps(rules: Mapping[str, Sequence[Rule]]) -> Iterator[Trap]:
     """Yield them, for the policy with these rules by name."""
     waiting = [_Visit("allow")]
     visited: set[_Visit] = set()
     met: set[tuple[object, str]] = set()
+    proven: _Proven = {}
     while waiting:
         visit = waiting.pop()
         if visit in visited:
             continue
         visited.add(visit)
         for rule in rules.get(visit.name, ()):
-            for found in _Walk(rules, visit, rule).run():
+            for found in _Walk(rules, visit, rule, proven).run():
                 if isinstance(found, _Visit):
                     waiting.append(found)
                 elif (found.term.span, found.written) not in met:
@@ -89,8 +95,9 @@ def traps(rules: Mapping[str, Sequence[Rule]]) -> Iterator[Trap]:
 class _Walk:
     """One rule, as one visit comes to it."""
 
-    def __init__(self, rules: Mapping[str, Sequence[Rule]], visit: _Visit, rule: Rule) -> None:
+    def __init__(self, rules: Mapping[str, Sequence[Rule]], visit: _Visit, rule: Rule, proven: _Proven) -> None:
         self._rules = rules
+        self._known = proven
         self._visit = visit
         self._rule = rule
         names = {number: one.term.name for number, one in enumerate(rule.parameters) if isinstance(one.term, Variable)}
@@ -119,9 +126,11 @@ class _Walk:
 
     def _look(self, term: Term, negated: bool, valued: frozenset[str]) -> Iterator[Trap | _Visit]:
         if isinstance(term, Operation) and term.operator == "and" and not negated:
-            for part in term.operands:
-                others = [one for one in term.operands if one is not part]
-                yield from self._look(part, negated, valued.union(*(self._proven(one, _DEEPEST) for one in others)))
+            proven = [self._proven(one, _DEEPEST, self._body.lacking) for one in term.operands]
+            times = Counter(fact for facts in proven for fact in facts)
+            for part, own in zip(term.operands, proven, strict=True):
+                others = {fact for fact in times if times[fact] > 1 or fact not in own}
+                yield from self._look(part, negated, valued | others)
             return
         if isinstance(term, Operation):
             yield from self._compared(term, negated, valued)
@@ -166,44 +175,41 @@ class _Walk:
                 lacking.add((at, said))
         return _Visit(call.name, negated, frozenset(known), frozenset(lacking))
 
-    def _proven(self, term: Term, depth: int) -> frozenset[str]:
-        """Return the facts that have a value wherever ``term`` holds."""
+    def _proven(self, term: Term, depth: int, named: Mapping[str, str]) -> frozenset[str]:
+        """Return the facts that have a value wherever ``term`` holds. ``named`` are variables that stand for one."""
         if isinstance(term, Operation):
             if term.operator in ("and", "or") and term.operands:
-                parts = [self._proven(part, depth) for part in term.operands]
+                parts = [self._proven(part, depth, named) for part in term.operands]
                 return frozenset.union(*parts) if term.operator == "and" else frozenset.intersection(*parts)
             if term.operator in _COMPARES and not _names(term.operands):
                 facts = term.operands[:1] if term.operator == "in" else term.operands
-                return frozenset(self._named(filter(None, map(_written, facts))))
+                return frozenset(named.get(one, one) for one in filter(None, map(_written, facts)))
         if isinstance(term, Dot) and term.attribute == "has_property" and term.arguments:
             base, key = _written(term.base), term.arguments[0]
             return frozenset({f'{base}.get("{key.value}")'} if isinstance(key, Literal) else ())
         if isinstance(term, Call) and depth:
-            return self._proven_by_call(term, depth - 1)
+            arguments = dict(enumerate(map(_written, term.arguments)))
+            found = self._proven_by_rules(term.name, depth - 1)
+            return frozenset(f"{written}{rest}" for at, rest in found if (written := arguments.get(at)) is not None)
         return frozenset()
 
-    def _named(self, written: Iterable[str]) -> Iterator[str]:
-        for one in written:
-            yield self._body.lacking.get(one, one)
+    def _proven_by_rules(self, name: str, depth: int) -> frozenset[tuple[int, str]]:
+        known = self._known.get((name, depth))
+        if known is None:
+            answers = [frozenset(self._proven_by_rule(rule, depth)) for rule in self._rules.get(name, ())]
+            known = frozenset.intersection(*answers) if answers else frozenset()
+            self._known[name, depth] = known
+        return known
 
-    def _proven_by_call(self, call: Call, depth: int) -> frozenset[str]:
-        arguments = [_written(one) for one in call.arguments]
-        answers = []
-        for rule in self._rules.get(call.name, ()):
-            found: set[str] = set()
-            proven = self._proven(rule.body, depth) if rule.body is not None else frozenset()
-            for parameter, argument in zip(rule.parameters, arguments, strict=False):
-                if argument is None:
-                    continue
-                if isinstance(parameter.term, Literal):
-                    found.add(argument)
-                elif isinstance(parameter.term, Variable):
-                    name = parameter.term.name
-                    found.update(
-                        argument + one[len(name) :] for one in proven if one == name or one.startswith(f"{name}.")
-                    )
-            answers.append(frozenset(found))
-        return frozenset.intersection(*answers) if answers else frozenset()
+    def _proven_by_rule(self, rule: Rule, depth: int) -> Iterator[tuple[int, str]]:
+        # The caller's variables are none of this rule's, whatever they are called.
+        proven = self._proven(rule.body, depth, {}) if rule.body is not None else frozenset()
+        for at, parameter in enumerate(rule.parameters):
+            if isinstance(parameter.term, Literal):
+                yield at, ""
+            elif isinstance(parameter.term, Variable):
+                name = parameter.term.name
+                yield from ((at, one[len(name) :]) for one in proven if one == name or one.startswith(f"{name}."))
 
 
 def _has_text(rule: Rule, at: int) -> bool:

@@ -146,7 +146,7 @@ class _Graphs:
             self.unfinished += [] if whole else [made]
         return self._made[key]
 
-    def spared(self, files: PolarFiles, find: Callable[[], Iterable[Part]]) -> list[Part]:
+    def spared(self, files: PolarFiles, find: Callable[[], tuple[list[Part], bool]]) -> list[Part]:
         """Return the parts of rules that could be spared, as found now or the last time."""
         memory = Memory(self._cache, "spare", ("polar", "policy", "analysis", "lint"))
         texts = [(name, text.content) for name, text in files.texts.items()]
@@ -154,11 +154,14 @@ class _Graphs:
         content = memory.recall(key)
         if content is not None:
             return spare.read(files, content)
+        before = len(self.unfinished)
         try:
-            found = list(find())
+            found, whole = find()
         except NoCompiler:
             return []
-        memory.remember(key, spare.written(found))
+        if whole and len(self.unfinished) == before:
+            # What a busy machine had no time for, the next run may find.
+            memory.remember(key, spare.written(found))
         return found
 
     def granted(self, pairs: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from protect.analysis.compare import compare
 from protect.analysis.topics import topics
-from protect.analysis.walking import Found, Path, paths
+from protect.analysis.walking import OUT_OF_TIME, Found, Path, paths
 from protect.errors import PolicyError
 from protect.lint.compiled import NoCompiler
 from protect.lint.polar_files import PolarFiles, calls
@@ -36,6 +36,9 @@ MOST_WAYS: Final = 40
 MOST_WORK: Final = 25_000
 #: For how many parts it is proven that they can be spared: each proof takes compiling the policy again.
 MOST_PROVEN: Final = 4
+
+#: How long one of these proofs may take.
+SECONDS: Final = 1.0
 
 _SWITCH: Final = "\ue001off"
 _NEVER: Final = "1 = 2"
@@ -56,8 +59,10 @@ def spare(
     decided: Found,
     dead: Collection[Span],
     compile_again: Callable[[Mapping[str, str]], Policy],
-) -> Iterator[Part]:
-    """Yield the parts that can all be spared at once; of two that say the same, the later one.
+) -> tuple[list[Part], bool]:
+    """Return the parts that can all be spared at once, and whether there was time to prove it of all.
+
+    Of two that say the same, the later one is found.
 
     ``decided`` are the rules that decide, ``dead`` those of which it is known that they do not. ``compile_again`` makes
     a policy of changed texts. Where Oso gives up, nothing is found. Raises NoCompiler.
@@ -67,22 +72,26 @@ def spare(
         interview = import_module("protect.polar.interview") if parts else None
     except ImportError:
         raise NoCompiler from None
+    found: list[Part] = []
     if interview is None:
-        return
+        return found, True
     try:
         tried = _tried(files, policy, decided, parts, interview)
     except (interview.OsoError, interview.VocabularyError, RecursionError):
-        return
+        return found, True
     gone = [Part(rule) for rule in files.own_rules() if rule.span in dead]
-    proofs = 0
+    proofs, whole = 0, True
     for number, others in tried.items():
         part = parts[number]
         if any(_inside(part, other) for other in gone) or proofs == MOST_PROVEN:
             continue
         proofs += 1
-        if _alike(policy, _without(files, [*gone, part]), compile_again):
+        alike = _alike(policy, _without(files, [*gone, part]), compile_again)
+        whole = whole and alike is not None
+        if alike:
             gone.append(part)
-            yield Part(part.rule, part.term, tuple(sorted(others)))
+            found.append(Part(part.rule, part.term, tuple(sorted(others))))
+    return found, whole
 
 
 def written(parts: Iterable[Part]) -> bytes:
@@ -106,11 +115,16 @@ def read(files: PolarFiles, content: bytes) -> list[Part]:
     return parts
 
 
-def _alike(policy: Policy, texts: Mapping[str, str], compile_again: Callable[[Mapping[str, str]], Policy]) -> bool:
+def _alike(
+    policy: Policy, texts: Mapping[str, str], compile_again: Callable[[Mapping[str, str]], Policy]
+) -> bool | None:
+    """Tell whether the policy of ``texts`` decides alike; None where there was no time to find out."""
     try:
-        found = compare(policy, compile_again(texts), everything=True, seconds=1)
+        found = compare(policy, compile_again(texts), everything=True, seconds=SECONDS)
     except PolicyError:
         return False
+    if any(reason == OUT_OF_TIME for _, reason in found.unproven):
+        return None
     return not found.differences and not found.unproven
 
 

@@ -84,7 +84,7 @@ class Server(LanguageServer):
 
     def changed(self, uri: str) -> None:
         """Check a document: its text at once, its graphs when it has been left alone for a while."""
-        self._read.clear()
+        self._read = {}
         if not is_found(Path(self.file_of(uri)).name):
             return
         seen = self._seen.setdefault(uri, _Seen())
@@ -96,7 +96,7 @@ class Server(LanguageServer):
 
     def closed(self, uri: str) -> None:
         """Forget a document."""
-        self._read.clear()
+        self._read = {}
         seen = self._seen.pop(uri, None)
         if seen is not None and seen.waiting is not None:
             seen.waiting.cancel()
@@ -144,10 +144,11 @@ class Server(LanguageServer):
 
     async def files(self, uri: str) -> PolarFiles:
         """Return the policy that the document is a part of."""
-        found = self._read.get(uri)
+        # Whatever changes meanwhile leaves this dictionary behind, and what is read now with it.
+        read = self._read
+        found = read.get(uri)
         if found is None:
-            found = await _in(self._reading, self._policy, self._sources(uri), self.text(uri))
-            self._read[uri] = found
+            found = read[uri] = await _in(self._reading, self._policy, self._sources(uri), self.text(uri))
         return found
 
     @staticmethod

@@ -129,6 +129,7 @@ class _Checker:
                 self._learn(statement)
                 if statement.name in ENTRY_POINTS:
                     yield from _entry_point(statement)
+                    yield from _taken(statement)
                 for parameter in statement.parameters:
                     yield from self._parameter(parameter)
                 yield from _singletons(statement, terms)
@@ -394,8 +395,20 @@ def _singletons(rule: Rule, terms: Iterable[Term]) -> Iterator[Problem]:
             )
 
 
+#: What stands for a value of its own in Oso, also in a head: a parameter of that name takes nothing else.
+_CONSTANTS = (CONTEXT, "Datetime", "Timedelta")
+
+
 def _is_constant(name: str) -> bool:
     return name in (CONTEXT, MARK, "nil", "Actor", *TYPES, *PLAIN_TYPES)
+
+
+def _taken(rule: Rule) -> Iterator[Problem]:
+    for parameter in rule.parameters:
+        if isinstance(parameter.term, Variable) and parameter.term.name in _CONSTANTS:
+            name = parameter.term.name
+            # It equals nothing that anybody asks about, so the rule would never hold, and a `forbid` forbid nothing.
+            yield _problem(parameter.term.span, f"the name `{name}` is taken", "use another")
 
 
 def _variable(variable: Variable) -> Iterator[Problem]:

@@ -185,5 +185,6 @@ def _pattern(values: list[Any], compared: Iterable[int]) -> tuple[Any, ...]:
         value = shape[at]
         if value is not None and value is not MISSING:
             # A number that no line can hold in its place: these are texts, or nothing.
-            shape[at] = numbers.setdefault((type(value), value), len(numbers))
+            # Numbers that are equal are so in whichever way they are written; true is no number.
+            shape[at] = numbers.setdefault((isinstance(value, str), isinstance(value, bool), value), len(numbers))
     return tuple(shape)

@@ -58,7 +58,9 @@ def require(x: Rehearsal, mode: Gateway) -> None:
     if door is Door.MEMBER_SHOW:
         # Shown as a whole or not at all.
         member: Any = StoredMember(x.match.names["member"], x.image())
-        x.require("get_member", member, about=x.image())
+        decision = x.decide("get_member", member)
+        if not decision.allowed:
+            raise x.refused(decision, "", "get_member", x.image()) if decision.error else x.no_member()
     elif mode is Gateway.STRICT and plan.edit is not None and door not in _HARMLESS:
         _require_same_answer(x, plan, plan.edit)
     elif door is Door.SHOW:

@@ -52,12 +52,11 @@ class FetchedImage:
 class FetchedMetadef:
     """A metadata definition; asking for its owner or visibility fetches its namespace."""
 
-    __slots__ = ("_load", "_namespace", "attributes", "id", "namespace", "type")
+    __slots__ = ("_load", "_namespace", "id", "namespace", "type")
     kind: ClassVar[str] = "Metadef"
 
     def __init__(self, type: str, id: str | None, namespace: str, load: Callable[[], Mapping[str, object]]) -> None:
         self.type, self.id, self.namespace = type, id, namespace
-        self.attributes: Mapping[str, object] = {}
         self._load = load
         self._namespace: Mapping[str, object] | None = None
 
@@ -74,10 +73,18 @@ class FetchedMetadef:
     def visibility(self) -> str | None:
         return self._text("visibility")
 
+    @property
+    def attributes(self) -> Mapping[str, object]:
+        # Of what is in a namespace only the name is known.
+        return self._document() if self.type == "namespace" else NOT_TOLD
+
     def _text(self, key: str) -> str | None:
+        return documents.text(self._document(), key)
+
+    def _document(self) -> Mapping[str, object]:
         if self._namespace is None:
             self._namespace = self._load()
-        return documents.text(self._namespace, key)
+        return self._namespace
 
 
 class FetchedTask:
@@ -119,30 +126,30 @@ class FetchedTask:
 
 
 class _NotTold(Mapping[str, object]):
-    """The input of a task that was not told, as in a list. Taken as absent, it could silence a `forbid`."""
+    """Facts that were not told, as the input of a task in a list. Taken as absent, they could silence a `forbid`."""
 
     def __getitem__(self, name: str) -> object:
-        raise UnexpectedDocument("a task without its `input`")
+        raise UnexpectedDocument("a fact that the API has not told")
 
     def __iter__(self) -> Iterator[str]:
-        raise UnexpectedDocument("a task without its `input`")
+        raise UnexpectedDocument("a fact that the API has not told")
 
     def __len__(self) -> int:
-        raise UnexpectedDocument("a task without its `input`")
+        raise UnexpectedDocument("a fact that the API has not told")
 
 
-_NOT_TOLD = _NotTold()
+NOT_TOLD = _NotTold()
 
 
 def stored_task(document: Mapping[str, object]) -> Task:
     """Return the facts in a task's document; raises UnexpectedDocument, for its input only when that is asked for."""
-    given = document.get("input", _NOT_TOLD)
+    given = document.get("input", NOT_TOLD)
     return Task(
         id=documents.text(document, "id"),
         type=documents.text(document, "type"),
         owner=documents.text(document, "owner"),
         status=documents.text(document, "status"),
-        attributes={} if given is None else given if isinstance(given, Mapping) else _NOT_TOLD,
+        attributes={} if given is None else given if isinstance(given, Mapping) else NOT_TOLD,
     )
 
 

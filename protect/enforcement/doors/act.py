@@ -8,7 +8,7 @@ from protect.enforcement.exchange import Exchange
 from protect.enforcement.plan import Plan
 from protect.glance import documents
 from protect.glance.routes import On
-from protect.upstream.facts import FetchedTask, stored_task
+from protect.upstream.facts import NOT_TOLD, FetchedTask, stored_task
 from protect.values import AnyResource, Store, Task
 
 
@@ -26,7 +26,7 @@ def _resource(x: Exchange) -> AnyResource:
         return x.image()
     if on is On.TASK:
         return _task(x)
-    return Store(id=names.get("store"))
+    return Store(id=names.get("store"), attributes=NOT_TOLD)
 
 
 def _task(x: Exchange) -> AnyResource:

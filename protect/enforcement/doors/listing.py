@@ -142,8 +142,10 @@ class _Listing:
         memberships.expect(images)
         kept = self._visible(images, memberships.of)
         limit = queries.limit(self.pairs)
-        if self.telling:
-            page["first"] = _link(self.pairs, None, limit)
+        page["first"] = _link(self.pairs, None, limit)
+        if "next" in page:
+            # In our own words always: another order of parameters would tell that the page was filled up again.
+            page["next"] = _link(self.pairs, queries.marker(page["next"]), limit)
         if self.telling or len(kept) < len(images):
             default = DEFAULT_LIMIT if self.telling else len(images)
             kept = self._refilled(page, kept, default if limit is None else limit, len(images), memberships)

@@ -18,7 +18,7 @@ from protect.glance import definitions, documents, queries
 from protect.glance.definitions import ADD, Made
 from protect.glance.documents import Document, UnexpectedDocument
 from protect.glance.routes import On
-from protect.upstream.facts import FetchedMetadef
+from protect.upstream.facts import NOT_TOLD, FetchedMetadef
 from protect.upstream.subrequests import Unavailable
 from protect.values import AnyResource, Metadef
 
@@ -130,7 +130,7 @@ def _absent(failure: Unavailable | UnexpectedDocument | None) -> bool:
 def create(x: Exchange) -> Plan:
     body = x.read_object()
     proposed = definitions.namespace(body, x.subject.tenant)
-    made = list(definitions.contents(body))
+    made = definitions.counted(definitions.contents(body))
     x.require(ADD[On.NAMESPACE], proposed)
     for each in made:
         _require_added(x, partial(_in, proposed), each)
@@ -138,7 +138,7 @@ def create(x: Exchange) -> Plan:
 
 
 def _in(namespace: Metadef, on: On, name: str | None) -> Metadef:
-    return Metadef(name, on.value, namespace.id, namespace.owner, namespace.visibility)
+    return Metadef(name, on.value, namespace.id, namespace.owner, namespace.visibility, NOT_TOLD)
 
 
 def update(x: Exchange) -> Plan:
@@ -184,7 +184,7 @@ def update_definition(x: Exchange) -> Plan:
 
 def add_tags(x: Exchange) -> Plan:
     body = x.read_object()
-    made = list(definitions.tags(body))
+    made = definitions.counted(definitions.tags(body))
     of = _seen(x, x.match.names["namespace"])
     about, (add_all,) = of(On.NAMESPACE, None), x.match.route.actions
     x.require(add_all, of(On.TAG, None), about=about)
@@ -226,4 +226,4 @@ def _visible(x: Exchange, rows: list[Document]) -> list[Document]:
 
 def _stored(row: Document) -> Metadef:
     name, owner, visibility = (documents.text(row, key) for key in ("namespace", "owner", "visibility"))
-    return Metadef(id=name, type=On.NAMESPACE.value, namespace=name, owner=owner, visibility=visibility)
+    return Metadef(id=name, type=On.NAMESPACE.value, namespace=name, owner=owner, visibility=visibility, attributes=row)
