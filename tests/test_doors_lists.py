@@ -202,3 +202,16 @@ def test_an_unseen_marker_is_logged() -> None:
     doors = lists(UNSEEN)
     doors.ask("GET", f"/v2/images?marker={ID.format(2)}")
     assert doors.lines == [("allowed", "get_images", None), ("denied", "get_image", None)]
+
+
+@pytest.mark.parametrize("query", ["limit=1&os_distro=x", "os_distro=x&limit=1", "limit=1"])
+def test_a_link_has_one_form_whether_or_not_the_page_was_filled_up(query: str) -> None:
+    rules = 'forbid(_s: Subject, "get_image", image: Image) if image.get("q") = "1";'
+    seen = [image(number, os_distro="x") for number in (1, 2, 3)]
+    hidden = image(4, os_distro="x", q="1")
+    # What was left out comes first, so that the page is filled up behind it.
+    without, filled = (
+        Doors(rules, *images).ask("GET", f"/v2/images?{query}").json for images in (seen, [hidden, *seen])
+    )
+    assert filled == without
+    assert without["next"].endswith(f"marker={ID.format(1)}")
