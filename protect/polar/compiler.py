@@ -12,7 +12,7 @@ from polar.exceptions import OsoError
 from protect.errors import PolicyError, Problem
 from protect.polar.check import ENTRY_POINTS, allows, problems
 from protect.polar.facades import VocabularyError
-from protect.polar.heads import Head, Heads
+from protect.polar.heads import Heads, Tried
 from protect.polar.interview import MOST_PATH_SECONDS, TIMEOUT, Budget, Interviewer, Topic, texts
 from protect.polar.mentions import mentions
 from protect.polar.parser import parse
@@ -191,11 +191,11 @@ class _Compilation:
         found: dict[str, Node] = {}
         for entry in ("forbid", "allow", "discard"):
             tried = self._heads[entry].tried(action, kind)
-            if any(head.can_hold(action) for head in tried.values()):
-                found[entry] = self._graph(Topic(entry, action, kind, name, references, len(tried)), tried)
+            if tried.may_hold:
+                found[entry] = self._graph(Topic(entry, action, kind, name, references, tried.count), tried)
         return Graphs(**found)
 
-    def _graph(self, topic: Topic, tried: Mapping[int, Head]) -> Node:
+    def _graph(self, topic: Topic, tried: Tried) -> Node:
         """Return the graph of ``topic``, explored once for all that come to the same. Oso tries the rules ``tried``."""
         key = self._what_is_read(topic, tried)
         if key not in self._explored:
@@ -205,15 +205,14 @@ class _Compilation:
         self._name_read = self._name_read or name_read
         return node
 
-    def _what_is_read(self, topic: Topic, tried: Mapping[int, Head]) -> object:
+    def _what_is_read(self, topic: Topic, tried: Tried) -> object:
         """Return what a graph depends on: equal for topics that Oso would answer alike."""
-        read = {number: head for number, head in tried.items() if head.can_hold(topic.action) or not head.plain}
-        action = topic.action if any(head.reads_action for head in read.values()) else None
-        resource = (topic.kind, topic.name) if any(head.reads_resource for head in read.values()) else None
+        action = topic.action if tried.reads_action else None
+        resource = (topic.kind, topic.name) if tried.reads_resource else None
         # A text that stands for a fact does so wherever it occurs; those of our own making occur nowhere else.
         unread = {self._other_action if action is None else None, self._other_name if resource is None else None}
         references = frozenset(pair for pair in topic.references.items() if pair[0] not in unread)
-        return topic.entry, tuple(read), action, resource, references
+        return topic.entry, tried.read, action, resource, references
 
     def _explore(self, topic: Topic) -> Node:
         before = min(BUDGET_PER_GRAPH, self._budget.left)

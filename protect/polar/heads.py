@@ -34,19 +34,49 @@ class Head:
         return self.actions is None or action in self.actions
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The rules that Oso tries for one action on one type: ``count`` of them. ``may_hold``: whether any of them may.
+
+    ``read`` are the numbers, in the text's order, of those that can make a difference; ``reads_action`` and
+    ``reads_resource`` whether any of these looks at it.
+    """
+
+    count: int
+    may_hold: bool
+    read: tuple[int, ...]
+    reads_action: bool
+    reads_resource: bool
+
+
 class Heads:
     """The rules of one entry point, by the actions that they name."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
+        self._tried: dict[tuple[str, str], Tried] = {}
         self._named: dict[str | None, list[tuple[int, Head]]] = {}
         for number, rule in enumerate(rules):
             head = _head(rule)
             self._named.setdefault(head.named, []).append((number, head))
 
-    def tried(self, action: str, kind: str) -> dict[int, Head]:
-        """Return the rules that Oso tries for ``action`` on ``kind``, by their numbers in the text's order."""
-        named = [*self._named.get(None, ()), *self._named.get(action, ())]
-        return {number: head for number, head in sorted(named, key=_number) if head.kind in (None, kind)}
+    def tried(self, action: str, kind: str) -> Tried:
+        """Return which rules Oso tries for ``action`` on ``kind``; found once, for many names may be asked about."""
+        known = self._tried.get((action, kind))
+        if known is None:
+            known = self._tried[action, kind] = self._found(action, kind)
+        return known
+
+    def _found(self, action: str, kind: str) -> Tried:
+        named = sorted([*self._named.get(None, ()), *self._named.get(action, ())], key=_number)
+        tried = {number: head for number, head in named if head.kind in (None, kind)}
+        read = {number: head for number, head in tried.items() if head.can_hold(action) or not head.plain}
+        return Tried(
+            len(tried),
+            any(head.can_hold(action) for head in tried.values()),
+            tuple(read),
+            any(head.reads_action for head in read.values()),
+            any(head.reads_resource for head in read.values()),
+        )
 
 
 def _number(numbered: tuple[int, Head]) -> int:
