@@ -33,7 +33,7 @@ MOST_BYTES: Final = 32 * 1024 * 1024
 
 
 #: How long the exploring of one policy may take, in seconds. What is not explored then is not judged.
-PATIENCE: Final = 1.5
+PATIENCE: Final = 1.0
 
 
 class NoCompiler(Exception):
