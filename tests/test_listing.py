@@ -171,6 +171,14 @@ def test_a_page_is_no_longer_than_the_api_makes_it() -> None:
     assert page["next"] == f"/v2/images?limit=1000&marker={ID.format(4)}"
 
 
+def test_a_page_may_say_that_there_is_no_next_one() -> None:
+    bench = Bench(anyone, image(1))
+    listed = bench.api._list
+    bench.api._list = lambda request: Response(json_body=listed(request).json | {"next": None})  # type: ignore[method-assign]
+    page = bench.ask("GET", "/v2/images").json
+    assert ([document["id"] for document in page["images"]], page.get("next")) == ([ID.format(1)], None)
+
+
 @pytest.mark.parametrize("status", [400, 404, 500])
 def test_a_page_that_cannot_be_filled_up_names_no_image_that_may_not_be_seen(status: int) -> None:
     """The marker behind us may be deleted meanwhile, and the API says which image that was."""

@@ -143,7 +143,7 @@ class _Listing:
         kept = self._visible(images, memberships.of)
         limit = queries.limit(self.pairs)
         page["first"] = _link(self.pairs, None, limit)
-        if "next" in page:
+        if page.get("next") is not None:
             # In our own words always: another order of parameters would tell that the page was filled up again.
             page["next"] = _link(self.pairs, queries.marker(page["next"]), limit)
         if self.telling or len(kept) < len(images):
