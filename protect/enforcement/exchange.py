@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from webob import exc
@@ -14,14 +15,20 @@ from protect.decisions import DecisionPoint, Foresight, Hide
 from protect.enforcement.decision_log import Entry, Mode, Outcome
 from protect.enforcement.logged_facts import logged_facts
 from protect.enforcement.refusals import Refused, relayed, response_to
-from protect.glance import documents, queries
+from protect.glance import queries
 from protect.glance.attributes import CORE, HIDEABLE
 from protect.glance.documents import Document, StoredImage, as_image
 from protect.glance.routes import Door, Match
 from protect.json_bodies import printable
 from protect.upstream.answers import Answer
 from protect.upstream.bodies import read_body
-from protect.upstream.facts import FetchedImage, FetchedMetadef, fetched_image, fetched_members
+from protect.upstream.facts import (
+    FetchedImage,
+    FetchedMetadef,
+    fetched_image,
+    fetched_members,
+    fetched_namespace,
+)
 from protect.upstream.subrequests import Upstream
 from protect.values import AnyResource, Decision, Image, Metadef, Property, Query, Subject
 
@@ -77,6 +84,10 @@ class Exchange:
     def fetched_by_id(self, image_id: str) -> FetchedImage:
         """Return the image with an id; nothing is fetched until a fact is asked for."""
         return fetched_image(self.api, image_id, self._image_path(image_id), self.subject.tenant)
+
+    def namespace(self, name: str) -> Mapping[str, object]:
+        """Return the document of the namespace with a name; raises Unavailable or UnexpectedDocument."""
+        return fetched_namespace(self.api, self.match.path.inside("metadefs", "namespaces"), name)
 
     def image(self) -> Image:
         """Return `fetched()` as what decisions are made on."""
@@ -198,14 +209,9 @@ class Exchange:
             return not self._seen(as_image(image), image.stored)
         if "namespace" in names:
             name = names["namespace"]
-            namespace = cast("Metadef", FetchedMetadef("namespace", name, name, self._namespace))
-            return not self._seen(namespace, self._namespace)
+            load = partial(self.namespace, name)
+            return not self._seen(cast("Metadef", FetchedMetadef("namespace", name, name, load)), load)
         return False
-
-    def _namespace(self) -> Document:
-        # PATH_INFO holds the bytes of the path, read as latin-1.
-        name = self.match.names["namespace"].encode().decode("latin-1")
-        return self.api.fetch(self.match.path.inside("metadefs", "namespaces", name), documents.read_object)
 
     def _seen(self, resource: AnyResource, load: Callable[[], object]) -> bool:
         if not self.quietly(_LOOKS[resource.kind], resource).allowed:
@@ -281,7 +287,7 @@ class Exchange:
 
 def _blind(action: str, about: AnyResource) -> bool:
     """Tell whether a refusal says nothing of what it is about: nobody has asked for anything of it."""
-    return action in _BLIND and isinstance(about, FetchedImage) and not about.known
+    return action in _BLIND and isinstance(about, FetchedImage) and not about.fetched
 
 
 def _request_id(environ: WSGIEnvironment) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, cast
 
 from protect.errors import MalformedRequest
-from protect.glance.attributes import MAX_WRITTEN
+from protect.glance.documents import check_count
 from protect.glance.routes import On
 from protect.json_bodies import kind, required_text
 from protect.values import Metadef
@@ -72,8 +72,7 @@ def tags(body: Mapping[str, object]) -> Iterator[Made]:
 def counted(made: Iterable[Made]) -> list[Made]:
     """Return them all; raises MalformedRequest (413) for more than one request may write: each is decided on."""
     found = list(made)
-    if sum(1 + len(one.inside) for one in found) > MAX_WRITTEN:
-        raise MalformedRequest(f"a request may write at most {MAX_WRITTEN} definitions", status=413)
+    check_count(sum(1 + len(one.inside) for one in found), "definitions")
     return found
 
 

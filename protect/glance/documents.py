@@ -283,9 +283,14 @@ def check_amount(values: Iterable[object]) -> None:
 
     An array counts as often as it is long.
     """
-    if sum(len(value) if isinstance(value, list) else 1 for value in values) > attributes.MAX_WRITTEN:
-        limit = attributes.MAX_WRITTEN
-        raise MalformedRequest(f"a request may write at most {limit} properties, tags and locations", status=413)
+    count = sum(len(value) if isinstance(value, list) else 1 for value in values)
+    check_count(count, "properties, tags and locations")
+
+
+def check_count(count: int, what: str) -> None:
+    """Raise MalformedRequest (413) for more than one request may write of ``what``: it is decided one by one."""
+    if count > attributes.MAX_WRITTEN:
+        raise MalformedRequest(f"a request may write at most {attributes.MAX_WRITTEN} {what}", status=413)
 
 
 def check_property(name: str, value: object) -> None:

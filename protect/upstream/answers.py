@@ -81,9 +81,7 @@ def collect(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
         body = _joined(chunks)
     finally:
         close(chunks)
-    passed = [
-        (k, v) for k, v in headers if (low := k.lower()) not in _HOP_BY_HOP and not low.startswith(_METADATA_HEADER)
-    ]
+    passed = [(k, v) for k, v in headers if _passes(k) and k.lower() not in _HOP_BY_HOP]
     answer = Answer(status, passed, body)
     return _shown(answer) if answer.code >= 400 else answer
 

@@ -27,11 +27,6 @@ class FetchedImage:
         self._stored: StoredImage | None = None
 
     @property
-    def known(self) -> bool:
-        """Whether it has been fetched."""
-        return self._stored is not None
-
-    @property
     def fetched(self) -> bool:
         """Whether all facts are known already."""
         return self._stored is not None
@@ -198,6 +193,31 @@ def fetched_image(api: Upstream, image_id: str, path: str, tenant: str | None) -
         return StoredImage(document, lambda _: fetched_members(api, path, tenant))
 
     return FetchedImage(image_id, load)
+
+
+class AnotherNamespace(UnexpectedDocument):
+    """The API found a namespace by a name that is not its own."""
+
+
+def fetched_namespace(api: Upstream, collection: str, name: str) -> Mapping[str, object]:
+    """Return the document of a namespace; ``collection`` is the path of all of them.
+
+    Raises Unavailable, or UnexpectedDocument, and keeps the error as the failure of ``api``.
+    """
+
+    def read(body: bytes) -> Mapping[str, object]:
+        document = documents.read_object(body)
+        if document.get("namespace") != name:
+            # Databases that compare without case find it by another spelling, which a rule would not know.
+            raise AnotherNamespace("another namespace than the one asked for")
+        return document
+
+    if "/" in name:
+        # No path leads to such a name: it would be the path of something else.
+        api.failure = failure = AnotherNamespace("a namespace that no path leads to")
+        raise failure
+    # PATH_INFO holds the bytes of the path, read as latin-1.
+    return api.fetch(f"{collection}/{name.encode().decode('latin-1')}", read)
 
 
 def fetched_members(api: Upstream, image_path: str, tenant: str | None) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ from protect.glance import definitions, documents, queries
 from protect.glance.definitions import ADD, Made
 from protect.glance.documents import Document, UnexpectedDocument
 from protect.glance.routes import On
-from protect.upstream.facts import NOT_TOLD, FetchedMetadef
+from protect.upstream.facts import NOT_TOLD, AnotherNamespace, FetchedMetadef
 from protect.upstream.subrequests import Unavailable
 from protect.values import AnyResource, Metadef
 
@@ -85,20 +85,7 @@ def _seen(x: Exchange, namespace: str) -> Definition:
 
 
 def _definitions(x: Exchange, namespace: str) -> Definition:
-    def read(body: bytes) -> Document:
-        document = documents.read_object(body)
-        if document.get("namespace") != namespace:
-            # Databases that compare without case find it by another spelling, which a rule would not know.
-            raise _AnotherNamespace("another namespace than the one asked for")
-        return document
-
-    @cache
-    def load() -> Document:
-        if "/" in namespace:
-            raise _unreachable(x)
-        # PATH_INFO holds the bytes of the path, read as latin-1.
-        spelled = namespace.encode().decode("latin-1")
-        return x.api.fetch(x.match.path.inside("metadefs", "namespaces", spelled), read)
+    load = cache(partial(x.namespace, namespace))
 
     def of(on: On, name: str | None) -> AnyResource:
         id_ = namespace if on is On.NAMESPACE else name
@@ -107,21 +94,11 @@ def _definitions(x: Exchange, namespace: str) -> Definition:
     return of
 
 
-class _AnotherNamespace(UnexpectedDocument):
-    """The API found a namespace by a name that is not its own."""
-
-
-def _unreachable(x: Exchange) -> _AnotherNamespace:
-    # No path leads to such a name: it would be the path of something else.
-    x.api.failure = failure = _AnotherNamespace("a namespace that no path leads to")
-    return failure
-
-
 def _absent(failure: Unavailable | UnexpectedDocument | None) -> bool:
     """Tell whether a namespace is not there for whoever asks: so says the API, of others' private ones as well."""
     if isinstance(failure, Unavailable):
         return failure.answer.code in (403, 404)
-    return isinstance(failure, _AnotherNamespace)
+    return isinstance(failure, AnotherNamespace)
 
 
 # Writing
