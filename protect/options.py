@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import shlex
 from collections.abc import Collection, Mapping
@@ -10,6 +9,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from protect.errors import ConfigError
+from protect.spelling import nearest
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Default = TypeVar("Default", bound=int | None)
@@ -35,8 +35,8 @@ def check_known(names: Collection[str], options: Collection[str]) -> None:
     """Raise ConfigError for an option that nobody reads."""
     for name in names:
         if name not in options:
-            near = difflib.get_close_matches(name, options, n=1)
-            hint = f"did you mean `{near[0]}`? " if near else ""
+            near = nearest(name, options)
+            hint = f"did you mean `{near}`? " if near else ""
             raise ConfigError(f"unknown option `{name}`; {hint}known: {', '.join(options)}")
 
 

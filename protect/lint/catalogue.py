@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import Any
 
 from protect.errors import ConfigError
 from protect.lint.findings import Finding, Severity, Span
+from protect.spelling import nearest
 
 
 class Form(StrEnum):
@@ -90,7 +90,7 @@ def _fitting(prefix: str) -> Iterator[str]:
 
 def _near(word: str, known: Iterable[str]) -> str:
     spelled = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(word.lower(), spelled, n=1)
+    near = nearest(word.lower(), spelled)
     if near:
-        return f"; did you mean `{spelled[near[0]]}`?"
+        return f"; did you mean `{spelled[near]}`?"
     return "; `protect lint --list` names them all"

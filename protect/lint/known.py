@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from protect.glance.attributes import CORE
 from protect.glance.routes import ROUTES
 from protect.protections.glance_rules import GLANCE_RULES
+from protect.spelling import nearest
 
 #: What is done to a property.
 OPERATIONS: Final = ("create", "read", "update", "delete")
@@ -97,5 +97,5 @@ def misspelt(word: str, known: Iterable[str], alike: float = _ALIKE) -> str | No
     words = sorted(known)
     if word in words or len(word) < 4:
         return None
-    near = difflib.get_close_matches(word.lower(), words, n=1, cutoff=alike)
-    return near[0] if near and near[0] != word else None
+    near = nearest(word.lower(), words, alike)
+    return near if near != word else None

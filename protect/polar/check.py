@@ -6,7 +6,6 @@ Python. So everything is checked here first; the interview then meets sound text
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ from protect.polar.syntax import (
 )
 from protect.policy.questions import compiled
 from protect.policy.vocabulary import CONTEXT, RESOURCES, TYPES, Form, Kind, Word
+from protect.spelling import nearest
 
 #: Entry points: the names by which the service asks, each with the types its arguments can have.
 ENTRY_POINTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -110,8 +110,8 @@ def _arities(statements: Iterable[Statement]) -> dict[str, dict[int, Span]]:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean …`` where a known word is near, else the known words."""
     words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1)
-    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(words)}"
+    near = nearest(word, words)
+    return f"did you mean `{near}`?" if near else f"known: {', '.join(words)}"
 
 
 @dataclass(slots=True)

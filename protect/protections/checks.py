@@ -6,7 +6,6 @@ Rules see the image. In Glance they are asked about nothing at all here, so that
 from __future__ import annotations
 
 import ast
-import difflib
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from protect.policy.vocabulary import Fact, Scalar
 from protect.protections.conditions import EVERYONE, NOBODY, AllOf, AnyOf, Ask, Condition, Not, has_role
 from protect.protections.glance_rules import GLANCE_RULES
 from protect.protections.sections import Place
+from protect.spelling import nearest
 
 _TENANT: Fact = ("subject", "tenant")
 _IMAGE: Fact = ("resource", "image")
@@ -122,8 +122,8 @@ class RuleBook:
         if name in self._conditions:
             return self._conditions[name]
         if name not in self._texts:
-            near = difflib.get_close_matches(name, self._texts, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else "define it in the file that policy_rules names"
+            near = nearest(name, self._texts)
+            hint = f"did you mean `{near}`?" if near else "define it in the file that policy_rules names"
             raise _Inconvertible(f"no rule is called `{name}`", hint)
         self._under_way.append(name)
         try:

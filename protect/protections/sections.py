@@ -5,7 +5,6 @@ What Glance would not load is a problem. What it loads, and what cannot mean wha
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from protect.errors import Problem
 from protect.policy.patterns import MALFORMED, Search, doubts, linear, parse, repeats_within_repeats, searcher
 from protect.protections import ini
 from protect.protections.conditions import EVERYONE, NOBODY, Condition, has_role
+from protect.spelling import nearest
 
 OPERATIONS = ("create", "read", "update", "delete")
 
@@ -162,8 +162,8 @@ class Reader:
     def _unknown_keys(self, file: str, options: Mapping[str, ini.Option]) -> None:
         for option in options.values():
             if option.key not in OPERATIONS:
-                near = difflib.get_close_matches(option.key, OPERATIONS, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else "take it out"
+                near = nearest(option.key, OPERATIONS)
+                hint = f"did you mean `{near}`?" if near else "take it out"
                 self._warn(
                     Place(file, option.line, option.column),
                     f"`{option.key}` is ignored: the operations are {', '.join(OPERATIONS)}",

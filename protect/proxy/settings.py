@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from protect import options
 from protect.connections import Address, parse_address
 from protect.errors import ConfigError
 from protect.settings import OPTIONS
+from protect.spelling import nearest
 
 PROXY_OPTIONS = ("upstream", "upstream_timeout", "upstream_ca")
 DEFAULT_TIMEOUT = 300.0
@@ -40,10 +40,10 @@ class ProxySettings:
 
 def _misspelled(name: str) -> None:
     # Any other unknown name is left to the filter's settings, which know what is close to it.
-    near = difflib.get_close_matches(name, PROXY_OPTIONS, n=1)
+    near = nearest(name, PROXY_OPTIONS)
     if near:
         known = ", ".join((*PROXY_OPTIONS, *OPTIONS))
-        raise ConfigError(f"unknown option `{name}`; did you mean `{near[0]}`? known: {known}")
+        raise ConfigError(f"unknown option `{name}`; did you mean `{near}`? known: {known}")
 
 
 def _seconds(value: str | None) -> float:

@@ -6,7 +6,6 @@ else, and a key that nobody knows are mistakes.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from protect.errors import ConfigError, Problem, ProtectError
+from protect.spelling import nearest
 
 #: How deep a file may be nested.
 MOST_LEVELS = 30
@@ -193,9 +193,9 @@ class Node:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean …`` where a known word is near, else the known words."""
     words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1)
+    near = nearest(word, words)
     if near:
-        return f"did you mean `{near[0]}`?"
+        return f"did you mean `{near}`?"
     more = f" and {len(words) - LISTED} more" if len(words) > LISTED else ""
     return f"known: {', '.join(words[:LISTED])}{more}" if words else "there is none"
 
