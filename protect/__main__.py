@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
+from protect.cli import console
 
-from protect.cli import main
-
-sys.exit(main())
+console()

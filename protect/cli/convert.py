@@ -96,7 +96,7 @@ def run(chosen: argparse.Namespace) -> int:
     if output is None:
         sys.stdout.buffer.write(written.encode())
         return 0
-    from protect.cli.compile import write
+    from protect.cli.writing import write
 
     write(output, written.encode())
     return 0

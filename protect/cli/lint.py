@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protect.cli.compile import write
+from protect.cli.writing import write
 from protect.errors import ConfigError
 from protect.lint import baseline, catalogue, compiled, reports, targets
 from protect.lint.catalogue import Check, Form

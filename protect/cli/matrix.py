@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protect.cli import policies
-from protect.cli.compile import write
 from protect.cli.progress import Progress
+from protect.cli.writing import write
 from protect.errors import ConfigError
 from protect.showing import visible
 

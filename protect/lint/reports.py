@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -361,7 +360,7 @@ def junit(report: Report) -> str:
             )
             lines.append(
                 f"      <failure type={_attribute(str(one.severity))} message={_attribute(one.message)}>"
-                f"{html.escape(_xml(said))}</failure>"
+                f"{_xml(said)}</failure>"
             )
             lines.append("    </testcase>")
         lines.append("  </testsuite>")
@@ -374,9 +373,12 @@ def junit(report: Report) -> str:
 
 
 def _attribute(said: str) -> str:
-    return f'"{html.escape(_xml(said))}"'.replace("\n", " ")
+    return f'"{_xml(said)}"'.replace("\n", " ")
 
 
 def _xml(said: str) -> str:
+    # Imported here: one format in seven is XML.
+    from html import escape
+
     # XML has no way to write most control characters, and readers obey some of the others.
-    return "".join(one if one == "\n" else visible(one) for one in said)
+    return escape("".join(one if one == "\n" else visible(one) for one in said))
