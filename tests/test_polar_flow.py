@@ -14,8 +14,8 @@ HEAD = "allow(s: Subject, action, p: Property) if "
 
 def statements(text: str) -> list[Statement]:
     found, problems = parse(text, "p.polar")
-    assert problems == []
-    return found
+    assert not problems
+    return list(found)
 
 
 @pytest.mark.parametrize(

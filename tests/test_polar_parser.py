@@ -38,8 +38,8 @@ FILE = "policy.polar"
 
 def read(text: str) -> list[Statement]:
     statements, problems = parse(text, FILE)
-    assert problems == []
-    return statements
+    assert not problems
+    return list(statements)
 
 
 def query(text: str) -> Term:

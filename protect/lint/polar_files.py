@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from protect.errors import Problem
@@ -11,7 +11,7 @@ from protect.lint.findings import Span
 from protect.lint.texts import Text
 from protect.polar.check import BLOCK_RULES, ENTRY_POINTS
 from protect.polar.parser import parse
-from protect.polar.syntax import Block, Call, InlineQuery, Rule, Statement, walk
+from protect.polar.syntax import Block, InlineQuery, Rule, Statement, calls
 from protect.polar.syntax import Span as Stretch
 
 
@@ -67,21 +67,20 @@ class PolarFiles:
 
     def asked(self) -> set[str]:
         """Return the names of the rules that an entry point comes to."""
-        calls: dict[str, set[str]] = {}
+        called: dict[str, set[str]] = {}
         waiting = list(ENTRY_POINTS)
         for statement in self.statements:
-            called = {term.name for term in walk(statement) if isinstance(term, Call)}
             if isinstance(statement, Rule):
-                calls.setdefault(statement.name, set()).update(called)
+                called.setdefault(statement.name, set()).update(calls([statement]))
             elif isinstance(statement, InlineQuery | Block):
-                waiting += called
+                waiting += calls([statement])
                 waiting += BLOCK_RULES if isinstance(statement, Block) else ()
         found: set[str] = set()
         while waiting:
             name = waiting.pop()
             if name not in found:
                 found.add(name)
-                waiting += calls.get(name, ())
+                waiting += called.get(name, ())
         return found
 
 
@@ -98,8 +97,3 @@ def parsed(texts: Sequence[Text], beside: Sequence[Text] = ()) -> PolarFiles:
         files.complete = files.complete and not problems
         files.problems += problems
     return files
-
-
-def calls(rules: Iterable[Rule]) -> set[str]:
-    """Return the names of the rules that these ask for."""
-    return {term.name for rule in rules for term in walk(rule) if isinstance(term, Call)}

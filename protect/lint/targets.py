@@ -12,9 +12,10 @@ from typing import Final
 
 from protect.errors import ConfigError
 from protect.lint.catalogue import Form
-from protect.lint.polar_files import PolarFiles, calls, parsed
+from protect.lint.polar_files import PolarFiles, parsed
 from protect.lint.texts import Text
 from protect.locate import shipped_rules
+from protect.polar.syntax import calls
 
 _FORMS: Final = {".polar": Form.POLAR, ".conf": Form.PROTECTION, ".yaml": Form.OSLO, ".yml": Form.OSLO}
 _RULE_FILES: Final = ("policy.yaml", "policy.yml", "policy.json")

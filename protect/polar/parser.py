@@ -13,7 +13,9 @@ It accepts no text that Oso's own parser refuses. It refuses a little more than 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from protect.errors import Problem
@@ -45,7 +47,12 @@ _JOIN: Final = "join conditions with `and` or `or`"
 _RULE_FORM: Final = "a rule reads `name(parameters) if condition;`"
 
 
-def parse(text: str, file: str) -> tuple[list[Statement], list[Problem]]:
+#: How many files are remembered with what was read: each is checked, compiled, and compiled again with changes beside.
+_REMEMBERED: Final = 64
+
+
+@lru_cache(_REMEMBERED)
+def parse(text: str, file: str) -> tuple[Sequence[Statement], Sequence[Problem]]:
     """Return the statements of ``text`` and all problems, in the text's order. Never raises, whatever the text.
 
     Where there are problems, the statements are those that could be read, and must not be used to decide.
@@ -53,7 +60,7 @@ def parse(text: str, file: str) -> tuple[list[Statement], list[Problem]]:
     tokens, lexical = tokenize(text, file)
     parser = _Parser(text, file, tokens, lexical)
     statements = parser.statements()
-    return statements, sorted([*lexical, *parser.problems], key=place)
+    return tuple(statements), tuple(sorted([*lexical, *parser.problems], key=place))
 
 
 class _Parser(Terms):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -228,6 +228,11 @@ def inside(node: Statement | ShorthandRule | Parameter | Term) -> list[Parameter
             # Declarations and shorthand may alternate in the text; the span says in which order.
             parts: list[Parameter | ShorthandRule | Term] = [*_values(node.declarations), *node.shorthand]
             return sorted(parts, key=lambda part: part.span.start)
+
+
+def calls(statements: Iterable[Statement]) -> set[str]:
+    """Return the names of the rules that these ask for."""
+    return {term.name for statement in statements for term in walk(statement) if isinstance(term, Call)}
 
 
 def _given(term: Term | None) -> list[Parameter | ShorthandRule | Term]:
