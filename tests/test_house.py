@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 # Who may import what of ours: the longest prefix that fits a module is its layer, and a module may also
 # import from its own layer. A module that fits only the first row imports errors and values, nothing more.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "protect": ("protect.errors", "protect.values"),
+    "protect": ("protect.errors", "protect.values", "protect.spelling"),
     # The package's face: what `from protect import ...` finds.
     "protect.__init__": ("protect.errors", "protect.values", "protect.decisions", "protect.policy"),
     "protect.errors": (),
@@ -31,6 +31,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "protect.decisions": ("protect.errors", "protect.values"),
     "protect.json_bodies": ("protect.errors",),
     "protect.showing": (),
+    "protect.spelling": (),
     # The policy: pure. No HTTP, no clock, no wire format, and no compiler.
     "protect.policy": ("protect.errors", "protect.values", "protect.decisions"),
     # `Policy.load` is the door to the compiler; it imports it when it is called, so that a compiled policy
@@ -65,11 +66,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "protect.polar.flow": ("protect.polar.check", "protect.polar.syntax"),
     "protect.polar.heads": ("protect.polar.syntax", "protect.policy.vocabulary"),
     "protect.polar.effort": ("protect.polar.syntax",),
-    "protect.polar": ("protect.errors", "protect.values", "protect.policy"),
+    "protect.polar.explored": ("protect.policy.graph",),
+    "protect.polar": ("protect.errors", "protect.values", "protect.spelling", "protect.policy"),
     # Exact answers about policies, from their graphs alone.
     "protect.analysis": ("protect.errors", "protect.values", "protect.policy", "protect.glance.attributes"),
     # Protection files become graphs without Polar.
-    "protect.protections": ("protect.errors", "protect.values", "protect.policy"),
+    "protect.protections": ("protect.errors", "protect.values", "protect.spelling", "protect.policy"),
     "protect.protections.ini": ("protect.errors",),
     "protect.loading": (
         "protect.errors",
@@ -84,6 +86,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "protect.lint": (
         "protect.errors",
         "protect.showing",
+        "protect.spelling",
         "protect.values",
         "protect.locate",
         "protect.policy",
@@ -96,6 +99,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "protect.testing": (
         "protect.errors",
         "protect.showing",
+        "protect.spelling",
         "protect.values",
         "protect.loading",
         "protect.policy",
@@ -197,6 +201,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # An image API over HTTP, as an application that the filter can stand in front of.
     "protect.proxy": (
         "protect.errors",
+        "protect.spelling",
         "protect.options",
         "protect.connections",
         "protect.glance.documents",

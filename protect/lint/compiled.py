@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from protect.errors import PolicyError
+from protect.polar.explored import Explored
 from protect.policy.policy import Policy
 from protect.policy.saved import read_saved, save
 
@@ -59,11 +59,17 @@ def _own(info: os.stat_result, is_kind: object) -> bool:
     return kind(info.st_mode) and info.st_uid == os.getuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def policy(files: Sequence[tuple[str, str]], folder: Path | None, patience: float = PATIENCE) -> tuple[Policy, bool]:
+def policy(
+    files: Sequence[tuple[str, str]],
+    folder: Path | None,
+    patience: float = PATIENCE,
+    explored: Explored | None = None,
+) -> tuple[Policy, bool]:
     """Return the policy of ``(file name, text)`` pairs, remembered in ``folder`` or compiled.
 
     With it comes whether all of it was looked at, as far as time goes: compiling stops after ``patience`` seconds.
-    Raises PolicyError for what cannot be compiled, and NoCompiler.
+    ``explored`` are graphs that policies have in common. Raises PolicyError for what cannot be compiled, and
+    NoCompiler.
     """
     memory = Memory(folder, "graphs", ("polar", "policy"))
     key = memory.key(files)
@@ -75,7 +81,7 @@ def policy(files: Sequence[tuple[str, str]], folder: Path | None, patience: floa
     except ImportError:
         raise NoCompiler from None
     start = time.monotonic()
-    compiled: Policy = compiler.compile_policy(files, key[:16], seconds=patience)
+    compiled: Policy = compiler.compile_policy(files, key[:16], seconds=patience, explored=explored)
     whole = time.monotonic() - start < patience
     if whole:
         memory.remember(key, save(compiled))
@@ -127,10 +133,10 @@ class Memory:
         if self.folder is None:
             return
         with suppress(OSError):
-            handle, name = tempfile.mkstemp(dir=self.folder)
-            with os.fdopen(handle, "wb") as file:
+            made = self.folder / f"{key}.{os.urandom(8).hex()}"
+            with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
                 file.write(_checksum(key, content) + b"\n" + content)
-            os.replace(name, self.folder / key)
+            made.replace(self.folder / key)
             old = sorted(self.folder.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
             for path in old[MOST_FILES:]:
                 path.unlink(missing_ok=True)

@@ -211,16 +211,9 @@ class Grant:
     witness: str
 
 
-def keys(policy: Policy) -> frozenset[tuple[str, str]]:
-    """Return what tells the findings about a policy apart: the code, and the action or name."""
-    return frozenset(grant.key for grant in _grants(policy))
-
-
-def findings(files: PolarFiles, policy: Policy, known: frozenset[tuple[str, str]] = frozenset()) -> Iterator[Finding]:
-    """Yield what is too widely granted, but for what is ``known`` of the files that these are loaded beside."""
-    for grant in _grants(policy):
-        if grant.key in known:
-            continue
+def findings(files: PolarFiles, policy: Policy, granted: Iterable[Grant]) -> Iterator[Finding]:
+    """Yield a finding for each of those that are ``granted`` by a policy of these files."""
+    for grant in granted:
         rule = policy.explain(grant.query).rule if grant.query is not None else None
         span = _span(files, rule)
         yield grant.check.at(
@@ -241,7 +234,8 @@ def _span(files: PolarFiles, rule: Rule | None) -> Span:
     return Span(sorted(files.own)[0])
 
 
-def _grants(policy: Policy) -> Iterator[Grant]:
+def grants(policy: Policy) -> Iterator[Grant]:
+    """Yield what a policy grants too widely."""
     if policy.table.leaves_actions:
         return
     look = _Look(policy)

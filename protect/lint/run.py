@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -13,12 +14,14 @@ from protect.lint import baseline, grants, language, oslo, reach, sections, spar
 from protect.lint.catalogue import Form, checks
 from protect.lint.compiled import PATIENCE, Memory, NoCompiler, policy
 from protect.lint.findings import Finding, Related, Report, Span, Suppressed, with_fingerprints
+from protect.lint.grants import Grant
 from protect.lint.polar_files import PolarFiles
 from protect.lint.spare import Part
 from protect.lint.targets import Target, policies
 from protect.lint.texts import Text
 from protect.polar import check
 from protect.polar.effort import least_seconds
+from protect.polar.explored import Explored
 from protect.polar.syntax import Span as PolarSpan
 from protect.policy.policy import Policy
 from protect.protections.sections import Format
@@ -134,14 +137,15 @@ class _Graphs:
         self._patience = patience
         #: The policies that there was no time to explore.
         self.unfinished: list[Policy] = []
+        self._explored = Explored()
         self._made: dict[tuple[tuple[str, str], ...], Policy] = {}
-        self._granted: dict[int, frozenset[tuple[str, str]]] = {}
+        self._granted: dict[frozenset[str], list[Grant]] = {}
 
     def policy(self, pairs: Iterable[tuple[str, str]]) -> Policy:
         """Return the policy of ``(file name, text)`` pairs. Raises PolicyError and NoCompiler."""
         key = tuple(pairs)
         if key not in self._made:
-            made, whole = policy(key, self._cache, self._patience)
+            made, whole = policy(key, self._cache, self._patience, self._explored)
             self._made[key] = made
             self.unfinished += [] if whole else [made]
         return self._made[key]
@@ -164,15 +168,15 @@ class _Graphs:
             memory.remember(key, spare.written(found))
         return found
 
-    def granted(self, pairs: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
-        """Return what is found in a policy that others are loaded beside, and is not theirs."""
-        try:
-            made = self.policy(pairs)
-        except PolicyError:
-            return frozenset()
-        if id(made) not in self._granted:
-            self._granted[id(made)] = grants.keys(made)
-        return self._granted[id(made)]
+    def granted(self, pairs: Sequence[tuple[str, str]]) -> list[Grant]:
+        """Return what a policy grants too widely. Raises PolicyError and NoCompiler.
+
+        The files that others are loaded beside have been checked themselves, perhaps, by another path.
+        """
+        key = frozenset(text for _, text in pairs)
+        if key not in self._granted:
+            self._granted[key] = list(grants.grants(self.policy(pairs)))
+        return self._granted[key]
 
 
 def _exact(files: PolarFiles, graphs: _Graphs, notes: list[str]) -> list[Finding]:
@@ -181,13 +185,16 @@ def _exact(files: PolarFiles, graphs: _Graphs, notes: list[str]) -> list[Finding
         compiled = graphs.policy(pairs)
     except PolicyError as error:
         return [language.of(files, problem) for problem in error.problems if problem.file in files.own]
-    beside = [(name, content) for name, content in pairs if name not in files.own]
-    known = graphs.granted(beside) if beside else frozenset()
+    granted = graphs.granted(pairs)
+    if beside := [(name, content) for name, content in pairs if name not in files.own]:
+        with suppress(PolicyError):
+            known = {grant.key for grant in graphs.granted(beside)}
+            granted = [grant for grant in granted if grant.key not in known]
 
     def again(texts: Mapping[str, str]) -> Policy:
         return graphs.policy(texts.items())
 
-    found = list(grants.findings(files, compiled, known))
+    found = list(grants.findings(files, compiled, granted))
     if compiled in graphs.unfinished:
         notes.append(
             f"`{min(files.own)}` is too large to be looked at whole in time: exact checks may have missed something"

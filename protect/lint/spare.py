@@ -1,6 +1,6 @@
 """Parts of rules that could be spared: without one, every query is decided as it is with it.
 
-Each part gets a switch, a question that no query answers with yes, and the policy is asked about a query for each way
+Each part gets a switch, and the policy is asked about a query for each way
 through its graphs: with everything, and with each part off that has a say there. Most parts are soon seen to matter.
 What is left is proven, or not, by comparing the whole policy with the one that lacks the part.
 """
@@ -20,14 +20,14 @@ from protect.analysis.topics import topics
 from protect.analysis.walking import OUT_OF_TIME, Found, Path, paths
 from protect.errors import PolicyError
 from protect.lint.compiled import NoCompiler
-from protect.lint.polar_files import PolarFiles, calls
+from protect.lint.polar_files import PolarFiles
 from protect.polar.check import ENTRY_POINTS
+from protect.polar.marks import MARK
 from protect.polar.parser import parse
 from protect.polar.source import Source
-from protect.polar.syntax import Call, Literal, Operation, Rule, Span, Statement, Term, walk
+from protect.polar.syntax import Call, Literal, Operation, Rule, Span, Statement, Term, calls, walk
 from protect.policy.graph import Leaf, every
 from protect.policy.policy import Policy
-from protect.policy.vocabulary import CONTEXT
 from protect.values import Query
 
 #: How many ways through the graphs of one topic are tried.
@@ -40,7 +40,6 @@ MOST_PROVEN: Final = 4
 #: How long one of these proofs may take.
 SECONDS: Final = 1.0
 
-_SWITCH: Final = "\ue001off"
 _NEVER: Final = "1 = 2"
 
 
@@ -261,7 +260,7 @@ class _Trials:
     _interviewer: Any = None
 
     def __post_init__(self) -> None:
-        switches = [(part, f'not {CONTEXT}.get("{_SWITCH}") = "{number}"') for number, part in enumerate(self.given)]
+        switches = [(part, f"{MARK}.switch({number})") for number, part in enumerate(self.given)]
         texts = _edited(self.files, switches)
         for file, text in texts.items():
             self.statements += parse(text, file)[0]
@@ -270,14 +269,11 @@ class _Trials:
 
     def ask(self, entry: str, query: Query, off: int | None = None) -> _Answer:
         """Ask for one entry point, with a part switched off."""
-        if off is not None:
-            query = query._replace(context={**query.context, _SWITCH: str(off)})
         name = getattr(query.resource, "name", "") if query.resource.kind == "Property" else ""
         topic = self.interview.Topic(entry, query.action, query.resource.kind, name, {}, self._rules[entry])
-        path = self._interviewer.grow(topic, query)
-        self.work += topic.cost() + len(path.asked) + 10
-        parts = (int(asked.operand) for asked, _ in path.asked if asked.fact[-1:] == (_SWITCH,))
-        return _Answer(path.holds, path.rule, frozenset(parts))
+        path = self._interviewer.grow(topic, query, off)
+        self.work += topic.cost() + len(path.asked) + len(path.switches) + 10
+        return _Answer(path.holds, path.rule, path.switches)
 
 
 # --- changing the text ---

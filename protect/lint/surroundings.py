@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -125,6 +126,7 @@ _SECRETS: Final = tuple(
 _HARMLESS: Final = re.compile(r"[0-9a-fA-F-]+|[a-z_-]+|[A-Z_-]+|[a-z]+(?:[_-][a-z0-9]+)+|%\(\w+\)s")
 
 
+@lru_cache(256)
 def secrets(text: Text) -> list[tuple[int, int, str]]:
     """Return where secrets stand, from offset to offset, and what each looks like. The widest of overlapping ones."""
     found: list[tuple[int, int, str]] = []

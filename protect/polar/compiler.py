@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TypeVar
 
 from polar.exceptions import OsoError
 
 from protect.errors import PolicyError, Problem
 from protect.polar.check import ENTRY_POINTS, allows, problems
+from protect.polar.explored import Explored
 from protect.polar.facades import VocabularyError
 from protect.polar.heads import Heads, Tried
 from protect.polar.interview import MOST_PATH_SECONDS, TIMEOUT, Budget, Interviewer, Topic, texts
 from protect.polar.mentions import mentions
 from protect.polar.parser import parse
 from protect.polar.source import Source
-from protect.polar.syntax import Call, Dot, Operation, Pattern, Rule, Span, Statement, walk
+from protect.polar.syntax import Dot, Operation, Pattern, Rule, Span, Statement, calls, walk
 from protect.policy.graph import NO, Builder, Leaf, Node, every
 from protect.policy.growth import Answered, Counts, PathTree
 from protect.policy.policy import ByName, Graphs, Policy, Table
@@ -43,26 +45,34 @@ References = Mapping[str, Fact]
 
 
 def compile_policy(
-    files: Sequence[tuple[str, str]], revision: str, *, beside: bool = False, seconds: float = MOST_SECONDS
+    files: Sequence[tuple[str, str]],
+    revision: str,
+    *,
+    beside: bool = False,
+    seconds: float = MOST_SECONDS,
+    explored: Explored | None = None,
 ) -> Policy:
     """Compile ``(file name, text)`` pairs. Raises PolicyError, which lists every problem found.
 
     ``beside``: protection files stand beside these. Then they need no `allow` rule, and without one the table says that
-    actions are left to the API. What is not explored after ``seconds`` grows on demand.
+    actions are left to the API. What is not explored after ``seconds`` grows on demand. ``explored`` are graphs of
+    policies that were compiled before; those of this one join them.
     """
     try:
-        return _compiled(files, revision, beside, seconds)
+        return _compiled(files, revision, beside, seconds, explored)
     except RecursionError:
         raise PolicyError([Problem(files[0][0], 0, 0, "nested too deeply", "split the condition into rules")]) from None
 
 
-def _compiled(files: Sequence[tuple[str, str]], revision: str, beside: bool, seconds: float) -> Policy:
+def _compiled(
+    files: Sequence[tuple[str, str]], revision: str, beside: bool, seconds: float, explored: Explored | None
+) -> Policy:
     statements, found = _parse(files)
     found += problems(statements, files[0][0], complete=not found, beside=beside)
     if found:
         order = {name: index for index, (name, _) in enumerate(files)}
         raise PolicyError(sorted(found, key=lambda one: (order.get(one.file, -1), one.line, one.column)))
-    policy = _Compilation(files, statements, seconds).policy(revision)
+    policy = _Compilation(files, statements, seconds, explored).policy(revision)
     policy.table.leaves_actions = not allows(statements)
     return policy
 
@@ -84,11 +94,20 @@ def _parse(files: Sequence[tuple[str, str]]) -> tuple[list[Statement], list[Prob
 class _Compilation:
     """The work on one policy. Its interviewer lives on only where a graph is not complete."""
 
-    def __init__(self, files: Sequence[tuple[str, str]], statements: Sequence[Statement], seconds: float) -> None:
+    def __init__(
+        self,
+        files: Sequence[tuple[str, str]],
+        statements: Sequence[Statement],
+        seconds: float,
+        explored: Explored | None,
+    ) -> None:
         self._statements = statements
+        self._texts = dict(files)
+        self._common = explored
+        self._ours = [one for one in statements if isinstance(one, Rule) and one.name in ENTRY_POINTS]
         self._mentions = mentions(statements)
         self._heads = {name: Heads(_rules(statements, name)) for name in ENTRY_POINTS}
-        self._source = Source(dict(files), statements)
+        self._source = Source(self._texts, statements)
         self._builder = Builder()
         deadline = time.monotonic() + seconds
         self._over = lambda: time.monotonic() > deadline
@@ -199,13 +218,46 @@ class _Compilation:
         """Return the graph of ``topic``, explored once for all that come to the same. Oso tries the rules ``tried``."""
         key = self._what_is_read(topic, tried)
         if key not in self._explored:
-            node = self._explore(topic)
-            self._explored[key] = node, self._interviewer.name_read
+            self._explored[key] = self._in_common(topic, tried, key)
         node, name_read = self._explored[key]
         self._name_read = self._name_read or name_read
         return node
 
-    def _what_is_read(self, topic: Topic, tried: Tried) -> object:
+    def _in_common(self, topic: Topic, tried: Tried, key: tuple[object, ...]) -> tuple[Node, bool]:
+        """Return the graph of ``topic``, and whether it reads the property's name; known from another policy, or new.
+
+        ``key`` is what it depends on in this policy.
+        """
+        if self._common is None:
+            return self._explore(topic), self._interviewer.name_read
+        numbers = [number for number, rule in enumerate(self._ours) if rule.name == topic.entry]
+        read = [numbers[one] for one in tried.read]
+        _, _, *asked = key
+        meaning = (topic.entry, self._meaning([self._ours[one] for one in read]), *asked)
+        known = self._common.recall(meaning, read, self._builder)
+        if known is None:
+            known = self._explore(topic), self._interviewer.name_read
+            self._common.remember(meaning, known[0], read, known[1])
+        return known
+
+    def _meaning(self, rules: Sequence[Rule]) -> tuple[str, ...]:
+        """Return the texts of ``rules``, of all that they come to, and of what is no rule: equal for equal meanings."""
+        found = [self._written(rule) for rule in rules]
+        names = _reached(calls(rules), self._called)
+        for statement in self._statements:
+            if not isinstance(statement, Rule) or statement.name in names:
+                found.append(self._written(statement))
+        return tuple(found)
+
+    @cached_property
+    def _called(self) -> Mapping[str, set[str]]:
+        return _called(self._statements)
+
+    def _written(self, statement: Statement) -> str:
+        span = statement.span
+        return self._texts[span.file][span.start : span.end]
+
+    def _what_is_read(self, topic: Topic, tried: Tried) -> tuple[object, ...]:
         """Return what a graph depends on: equal for topics that Oso would answer alike."""
         action = topic.action if tried.reads_action else None
         resource = (topic.kind, topic.name) if tried.reads_resource else None
@@ -314,22 +366,27 @@ def _uses(statements: Iterable[Statement], word: str) -> Iterator[Span]:
 
 def _recursive(statements: Sequence[Statement]) -> Rule | None:
     """Return a rule that comes back to itself, if any does."""
-    rules: dict[str, Rule] = {}
-    calls: dict[str, set[str]] = {}
+    called = _called(statements)
+    rules = (statement for statement in statements if isinstance(statement, Rule))
+    return next((rule for rule in rules if rule.name in _reached(called[rule.name], called)), None)
+
+
+def _called(statements: Iterable[Statement]) -> dict[str, set[str]]:
+    """Return which names the rules of each name ask for."""
+    found: dict[str, set[str]] = {}
     for statement in statements:
         if isinstance(statement, Rule):
-            rules.setdefault(statement.name, statement)
-            called = {term.name for term in walk(statement) if isinstance(term, Call)}
-            calls.setdefault(statement.name, set()).update(called)
-    return next((rule for name, rule in rules.items() if name in _reachable(name, calls)), None)
+            found.setdefault(statement.name, set()).update(calls([statement]))
+    return found
 
 
-def _reachable(name: str, calls: Mapping[str, set[str]]) -> set[str]:
+def _reached(names: Iterable[str], called: Mapping[str, set[str]]) -> set[str]:
+    """Return ``names``, and all that their rules come to."""
     found: set[str] = set()
-    waiting = list(calls.get(name, ()))
+    waiting = list(names)
     while waiting:
         one = waiting.pop()
         if one not in found:
             found.add(one)
-            waiting += calls.get(one, ())
+            waiting += called.get(one, ())
     return found

@@ -6,7 +6,6 @@ answering every new question with no; then each of these is turned to yes in tur
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -15,9 +14,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import orjson
 from oso import Oso
 from polar.exceptions import OsoError
-from polar.ffi import PolarSource, ffi_serialize, lib, process_messages  # type: ignore[attr-defined]
+from polar.ffi import PolarSource, ffi, ffi_serialize, lib, process_messages  # type: ignore[attr-defined]
 from polar.host import Host
 from polar.predicate import Predicate
 from polar.query import Query as PolarQuery
@@ -100,11 +100,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One way through the policy: what was asked in order, with the answers, and how it ended."""
+    """One way through the policy: what was asked in order, with the answers, and how it ended.
+
+    ``switches`` are those that it passed; only ``lint.spare`` writes any into a policy.
+    """
 
     asked: tuple[tuple[Question, bool], ...]
     holds: bool
     rule: int | None
+    switches: frozenset[int]
 
 
 class _Host(Host):
@@ -125,27 +129,34 @@ class _Host(Host):
         return isinstance(value, self.get_class(class_tag))  # type: ignore[no-untyped-call]
 
 
+#: Who handles which of Oso's events.
+_HANDLERS: Mapping[str, str] = {
+    "ExternalCall": "handle_external_call",
+    "ExternalOp": "handle_external_op",
+    "ExternalIsa": "handle_external_isa",
+    "ExternalIsaWithPath": "handle_external_isa_with_path",
+    "ExternalIsSubSpecializer": "handle_external_is_subspecializer",
+    "ExternalIsSubclass": "handle_external_is_subclass",
+    "MakeExternal": "handle_make_external",
+    "NextExternal": "handle_next_external",
+    "Debug": "handle_debug",
+}
+
+
 class _InterviewQuery(PolarQuery):
     """A Polar query that can reach facades and nothing else of Python."""
 
     def holds(self) -> bool:
         """Whether there is a result. Does what ``run`` does, in half the time."""
-        handlers = {
-            "ExternalCall": self.handle_external_call,
-            "ExternalOp": self.handle_external_op,
-            "ExternalIsa": self.handle_external_isa,
-            "ExternalIsaWithPath": self.handle_external_isa_with_path,
-            "ExternalIsSubSpecializer": self.handle_external_is_subspecializer,
-            "ExternalIsSubclass": self.handle_external_is_subclass,
-            "MakeExternal": self.handle_make_external,
-            "NextExternal": self.handle_next_external,
-            "Debug": self.handle_debug,
-        }
+        query = self.ffi_query
         while True:
-            [(kind, data)] = json.loads(self.ffi_query.next_event()).items()
+            # As its ``next_event``, but what a query would print stays unread: it goes when the query does.
+            event = query.check_result(lib.polar_next_query_event(query.ptr))
+            [(kind, data)] = orjson.loads(ffi.string(event)).items()
+            lib.string_free(event)
             if kind in ("Done", "Result"):
                 return bool(kind == "Result")
-            handlers[kind](data)
+            getattr(self, _HANDLERS[kind])(data)
 
     def handle_external_call(self, data: Any) -> None:
         instance = self.host.to_python(data["instance"])
@@ -175,14 +186,22 @@ class _InterviewQuery(PolarQuery):
 
 
 class _Mark:
-    """What the marks that the compiler wrote into the rules call. The last one called before a result decided."""
+    """What is called by the marks that were written into the rules."""
 
     def __init__(self) -> None:
+        #: The last rule that was called before a result: it decided.
         self.rule: int | None = None
+        #: The switch that is off, and all that were passed.
+        self.off: int | None = None
+        self.passed: set[int] = set()
 
     def decided(self, rule: int) -> bool:
         self.rule = rule
         return True
+
+    def switch(self, number: int) -> bool:
+        self.passed.add(number)
+        return number != self.off
 
 
 class Interviewer:
@@ -289,19 +308,20 @@ class Interviewer:
         self._answers = 0
         self._reply = reply or _no
         self._mark.rule = None
+        self._mark.passed.clear()
         for asked, answer in given:
             self._learn(asked, answer)
         facade = self._resources[topic.kind]
         if topic.kind == "Property":
             facade = resource(self, "Property", topic.name)
         holds = self._query(topic.entry, self._subject, topic.action, facade)
-        return Path((*given, *self._asked), holds, self._mark.rule if holds else None)
+        rule = self._mark.rule if holds else None
+        return Path((*given, *self._asked), holds, rule, frozenset(self._mark.passed))
 
     def _query(self, entry: str, *arguments: object) -> bool:
         host = self._oso.host.copy()
         term = host.to_polar(Predicate(name=entry, args=arguments))
         query = self._oso.ffi_polar.new_query_from_term(term)
-        query.process_messages = _nothing
         return _InterviewQuery(query, host=host).holds()  # type: ignore[no-untyped-call]
 
     def explore(self, topic: Topic, builder: Builder, budget: Budget, twins: Twins) -> Node:
@@ -349,8 +369,12 @@ class Interviewer:
                 node = builder.run(path.asked[start][0].fact, cases, node)
         return node
 
-    def grow(self, topic: Topic, query: Query) -> Path:
-        """Ask Oso about one real query: the path is answered from its facts. Raises what reading a fact raises."""
+    def grow(self, topic: Topic, query: Query, off: int | None = None) -> Path:
+        """Ask Oso about one real query: the path is answered from its facts. Raises what reading a fact raises.
+
+        ``off`` is a switch in the rules that does not let it pass.
+        """
+        self._mark.off = off
         with _bounded(MOST_PATH_SECONDS):
             return self.path(topic, (), lambda asked: asker(asked)(query))
 
@@ -429,10 +453,6 @@ def _keys(fact: Fact) -> Iterator[str]:
 
 def _no(asked: Question) -> bool:
     return False
-
-
-def _nothing() -> None:
-    """Leave what a query would print unread; it goes when the query does."""
 
 
 def _discard_messages(handle: Any) -> Callable[[], None]:
