@@ -22,10 +22,11 @@ from protect.errors import PolicyError
 from protect.lint.compiled import NoCompiler
 from protect.lint.polar_files import PolarFiles
 from protect.polar.check import ENTRY_POINTS
+from protect.polar.heads import head_of
 from protect.polar.marks import MARK
 from protect.polar.parser import parse
 from protect.polar.source import Source
-from protect.polar.syntax import Call, Literal, Operation, Rule, Span, Statement, Term, calls, walk
+from protect.polar.syntax import Call, Operation, Rule, Span, Statement, Term, calls, walk
 from protect.policy.graph import Leaf, every
 from protect.policy.policy import Policy
 from protect.values import Query
@@ -138,7 +139,7 @@ def _parts(files: PolarFiles, dead: Collection[Span]) -> Iterator[Part]:
     asked = files.asked()
     by_name = files.rules_by_name()
     lists = {name for name, rules in by_name.items() if any(rule.body is None for rule in rules)}
-    heads = Counter((name, _action(rule)) for name in ENTRY_POINTS for rule in by_name.get(name, ()))
+    about = {name: _About(by_name.get(name, ())) for name in ENTRY_POINTS}
 
     def judged(node: Rule | Term) -> bool:
         # What another rule says may be changed there: in a list of facts, that is there to grow, or in a word.
@@ -150,25 +151,41 @@ def _parts(files: PolarFiles, dead: Collection[Span]) -> Iterator[Part]:
     for rule in reversed(list(files.own_rules())):
         if rule.name not in asked or rule.span in dead:
             continue
-        if _several(rule, by_name[rule.name], heads) and judged(rule):
+        alone = not about[rule.name].met(rule) if rule.name in ENTRY_POINTS else len(by_name[rule.name]) == 1
+        if not alone and (rule.body is not None or rule.name in ENTRY_POINTS) and judged(rule):
             yield Part(rule)
         either = [term for term in walk(rule) if isinstance(term, Operation) and term.operator == "or"]
         arms = [arm for term in either for arm in term.operands if judged(arm)]
         yield from (Part(rule, arm) for arm in sorted(arms, key=lambda arm: (-arm.span.end, arm.span.start)))
 
 
-def _several(rule: Rule, same: Sequence[Rule], heads: Mapping[tuple[str, object], int]) -> bool:
-    """Whether another rule may say what this one says: one of the same name, and for an entry point of its action."""
-    if rule.name not in ENTRY_POINTS:
-        return rule.body is not None and len(same) > 1
-    action = _action(rule)
-    return action is None or heads[rule.name, None] + heads[rule.name, action] > 1
+class _About:
+    """What the rules of one entry point are about, to tell which of them may say what another one says."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._kinds: dict[str | None, Counter[str | None]] = {}
+        for rule in rules:
+            actions, kind = _actions(rule)
+            for action in actions:
+                self._kinds.setdefault(action, Counter())[kind] += 1
+
+    def met(self, rule: Rule) -> bool:
+        """Whether another rule may hold for an action on a type that this one may hold for."""
+        actions, kind = _actions(rule)
+        if None in actions:
+            return any(self._rules(action, kind) > (action is None) for action in self._kinds)
+        return any(self._rules(action, kind) > 1 for action in actions) or self._rules(None, kind) > 0
+
+    def _rules(self, action: str | None, kind: str | None) -> int:
+        kinds = self._kinds.get(action, Counter())
+        return kinds.total() if kind is None else kinds[kind] + kinds[None]
 
 
-def _action(rule: Rule) -> object:
-    """Return the action in an entry point's head; None for any."""
-    term = rule.parameters[1].term
-    return term.value if isinstance(term, Literal) else None
+def _actions(rule: Rule) -> tuple[Collection[str | None], str | None]:
+    """Return the actions that a rule of an entry point may hold for, None for any, and the type."""
+    head = head_of(rule)
+    actions: Collection[str | None] = (None,) if head.actions is None else head.actions
+    return (actions if head.named is None else (head.named,)), head.kind
 
 
 # --- trying ---

@@ -18,8 +18,9 @@ from protect.policy.vocabulary import RESOURCES
 class Head:
     """One rule of an entry point. ``actions`` and ``kind`` are those that it can hold for, None for any.
 
-    ``named`` is the action in its head. ``reads_action`` and ``reads_resource``: whether what it answers can differ
-    by them beyond that. ``plain``: the head asks nothing, so where the rule cannot hold it makes no difference at all.
+    ``named`` is the action in its head, which is not among ``actions`` again. ``reads_action`` and ``reads_resource``:
+    whether what it answers can differ by them beyond that. ``plain``: the head asks nothing, so where the rule cannot
+    hold it makes no difference at all.
     """
 
     named: str | None
@@ -56,7 +57,7 @@ class Heads:
         self._tried: dict[tuple[str, str], Tried] = {}
         self._named: dict[str | None, list[tuple[int, Head]]] = {}
         for number, rule in enumerate(rules):
-            head = _head(rule)
+            head = head_of(rule)
             self._named.setdefault(head.named, []).append((number, head))
 
     def tried(self, action: str, kind: str) -> Tried:
@@ -83,7 +84,8 @@ def _number(numbered: tuple[int, Head]) -> int:
     return numbered[0]
 
 
-def _head(rule: Rule) -> Head:
+def head_of(rule: Rule) -> Head:
+    """Return what a rule of an entry point is about."""
     _, action, resource = rule.parameters
     named = action.term.value if isinstance(action.term, Literal) and isinstance(action.term.value, str) else None
     listed = None if named is not None else _listed(rule.body, action)

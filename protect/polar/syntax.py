@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
@@ -136,6 +136,8 @@ class Rule:
     body: Term | None
     span: Span
     name_span: Span
+    #: What ``walk`` yields, once it has.
+    terms: tuple[Term, ...] = field(default=(), init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,15 @@ Statement: TypeAlias = Rule | TypeDeclaration | InlineQuery | Block
 
 def walk(node: Statement | ShorthandRule | Parameter | Term) -> Iterator[Term]:
     """Yield every term of ``node``, itself included, each before what is inside it, in the text's order."""
+    if not isinstance(node, Rule):
+        return _walked(node)
+    if not node.terms:
+        # A rule is walked by every check there is.
+        object.__setattr__(node, "terms", tuple(_walked(node)))
+    return iter(node.terms)
+
+
+def _walked(node: Statement | ShorthandRule | Parameter | Term) -> Iterator[Term]:
     # A stack of its own, so that no tree is too deep for it.
     stack: list[Statement | ShorthandRule | Parameter | Term] = [node]
     while stack:
