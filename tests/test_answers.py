@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from webob import Request, Response
 
+from protect.glance.documents import UnexpectedDocument
 from protect.upstream import answers
 from protect.upstream.addresses import without_addresses
-from protect.upstream.answers import streamed
+from protect.upstream.answers import collect, streamed
 from tests.image_api import image
 from tests.test_enforcement import HEADERS, V2, Bench, anyone, patch, refuse, rights
 
@@ -209,6 +210,40 @@ def test_an_error_may_be_written_or_come_instead_of_a_success() -> None:
 
     for app in (writes, changes_its_mind):
         assert answered(app) == ("500 Broken", b"at file://[removed]")
+
+
+def test_an_answer_that_is_read_may_be_written_late_or_in_pieces() -> None:
+    made: list[Chunks] = []
+
+    def app(_: Any, start_response: Any) -> Chunks:
+        writes: list[Any] = []
+        made.append(
+            Chunks(
+                lambda: writes.append(start_response("200 OK", [("Connection", "close"), ("X-Image-Meta-a", "b")])),
+                b"a",
+                lambda: writes[0](b"b"),
+                b"c",
+            )
+        )
+        return made[-1]
+
+    assert collect(app, {}) == answers.Answer("200 OK", [], b"abc")
+    assert made[0].closed
+
+
+def test_an_answer_that_is_read_has_to_begin_and_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "MAX_ANSWER", 4)
+    silent, long = Chunks(b"a"), Chunks(b"abc", b"de", b"never")
+
+    def starts(_: Any, start_response: Any) -> Chunks:
+        start_response("200 OK", [])
+        return long
+
+    for app, chunks in ((lambda *_: silent, silent), (starts, long)):
+        with pytest.raises(UnexpectedDocument):
+            collect(app, {})
+        assert chunks.closed
+    assert list(long.parts) == [b"never"]
 
 
 def test_what_a_success_returns_reaches_the_server_as_it_is() -> None:

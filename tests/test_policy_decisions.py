@@ -606,6 +606,42 @@ def test_images_that_agree_in_what_decides_are_decided_alike_and_no_others() -> 
         assert hide(image, frozenset(had)) == had - readable
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param('p.matches("^hw_")', id="a pattern tells names apart that no rule mentions"),
+        pytest.param('p.matches("^hw_") or p.image.owner = s.tenant', id="a pattern beside a fact"),
+        pytest.param('p.value = "v"', id="a value"),
+        pytest.param("not p.core", id="the kind of name"),
+        pytest.param("p.image.owner = s.tenant", id="nothing does"),
+        pytest.param('s.has_role("member")', id="nor the image"),
+        pytest.param('p.name in ["read", "hw_a"] or p.image.visibility = "public"', id="names"),
+        pytest.param('not p.name = "hw_a" and p.image.owner = s.tenant', id="all but a name"),
+        pytest.param('p.name = "x" and p.value = "v" or p.name = "y" and s.tenant = "t"', id="a value of one name"),
+    ],
+)
+@pytest.mark.parametrize("action", ['"read"', "_action"])
+@pytest.mark.parametrize(
+    "forbid", ["", 'forbid(_, "read", p: Property) if p.name = "y" and p.image.status = "active";']
+)
+def test_names_that_are_decided_together_are_decided_as_each_for_itself(rule: str, action: str, forbid: str) -> None:
+    who, what = ("s" if "s." in rule else "_s"), ("p" if "p." in rule else "_p")
+    loaded = policy(f"allow({who}: Subject, {action}, {what}: Property) if {rule};\n{forbid}")
+    properties = {"hw_a": "v", "hw_b": "w", "read": "v", "x": "v", "y": "v", "z": None}
+    images = [
+        Image("i", owner=owner, visibility=visibility, status=status, properties=properties)
+        for owner, visibility, status in itertools.product(("t", "o"), ("public", "private"), ("active", "queued"))
+    ]
+    for names in (properties.keys(), {"x", "y"}, {"hw_b"}, {"z", "read"}):
+        hide = loaded.hidden(OWNER, {})
+        for image in images * 2:
+            readable = {
+                n for n in names if loaded.decide(Query(OWNER, "read", Property(n, image, properties[n]))).allowed
+            }
+            for asked in (set(names), frozenset(names)):
+                assert hide(image, asked) == asked - readable, (image, asked)
+
+
 def test_what_one_kind_was_told_holds_for_no_other() -> None:
     loaded = policy("""
         allow(_s: Subject, "x", i: Image) if i.owner = "t";

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from protect.enforcement.doors import DOORS
 from protect.errors import MalformedRequest
@@ -199,6 +201,23 @@ def test_no_row_is_there_twice() -> None:
 
 def test_the_root_has_no_segments() -> None:
     assert api_path("", "") == api_path("", "/") == api_path("/v2", "") == ApiPath("", ())
+
+
+@given(st.text(alphabet="v20/.-_aZ~%\\ \n\u00e9\u00c3\u00a9", max_size=12).map(lambda end: f"/v2{end}"))
+@example("/v2/images/")
+@example("/v2//images")
+@example("/v2/images\n")
+@example("/v2/v2/images")
+@settings(max_examples=500, deadline=None)
+def test_an_ordinary_path_is_read_as_any_other(path: str) -> None:
+    def read(script_name: str) -> ApiPath | str:
+        try:
+            return api_path(script_name, path)
+        except MalformedRequest as error:
+            return str(error)
+
+    # Where the API is mounted, every path goes the long way.
+    assert read("") == read("/image")
 
 
 def test_every_row_spells_its_first_segment_out() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from protect.upstream.answers import Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to do with a request that may pass.
 
     ``body`` replaces the request's own (None: it streams through), ``query`` its query string (None: it stays).

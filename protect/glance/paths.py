@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from protect.errors import MalformedRequest
 
 _VERSION = re.compile(r"v2(\.[0-9]{1,2})?\Z")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+# What nearly every request asks for, in letters that have one spelling.
+_ORDINARY = re.compile(r"/v2((?:/[A-Za-z0-9_-]+)+)\Z")
 _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class ApiPath:
+class ApiPath(NamedTuple):
     """A path of the API. ``base`` is what precedes ``segments`` in PATH_INFO (``/v2``, or nothing)."""
 
     base: str
@@ -30,6 +31,9 @@ def api_path(script_name: str, path_info: str) -> ApiPath:
     ``/v2.0`` to ``/v2.99`` are other names of ``/v2``; the version may stand in SCRIPT_NAME. Raises
     MalformedRequest: 400 for a spelling that is never accepted, 404 for a path that is not of this API.
     """
+    ordinary = _ORDINARY.match(path_info) if script_name == "" else None
+    if ordinary is not None:
+        return ApiPath("/v2", tuple(ordinary[1][1:].split("/")))
     text = _decoded(path_info)
     if text in ("", "/"):
         return ApiPath("", ())

@@ -6,8 +6,10 @@ A path or a method that is not in this table is refused, never forwarded.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from protect.errors import MalformedRequest
 from protect.glance.paths import ApiPath, is_identifier
@@ -85,13 +87,12 @@ class Route:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A request that the table knows: its row, its path, and what stood in the place of the braces."""
 
     route: Route
     path: ApiPath
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 def _row(line: str) -> Route:
@@ -223,28 +224,31 @@ class MethodNotAllowed(MalformedRequest):
 
 def find(method: str, path: ApiPath) -> Match:
     """Return the row for a request; raises MalformedRequest (404) or MethodNotAllowed (405)."""
-    for pattern in _PATTERNS.get(_shape(path.segments), ()):
-        if all(path.segments[place] == text for place, text in pattern.spelled):
+    segments = path.segments
+    for pattern in _PATTERNS.get(_shape(segments), ()):
+        if not pattern.spelled or all(segments[place] == text for place, text in pattern.spelled):
             route = pattern.routes.get(method)
             if route is None:
                 raise MethodNotAllowed(method, ", ".join(pattern.routes))
-            return _checked(Match(route, path, {name: path.segments[place] for place, name in pattern.braces}))
+            names = {name: segments[place] for place, name in pattern.braces}
+            for kind in pattern.identified:
+                if not is_identifier(names[kind]):
+                    raise MalformedRequest(f"No {kind} found with that ID; ids are lower case here", status=404)
+            return Match(route, path, names)
     raise MalformedRequest("the resource could not be found", status=404)
-
-
-def _checked(match: Match) -> Match:
-    for kind in ("image", "task"):
-        if kind in match.names and not is_identifier(match.names[kind]):
-            raise MalformedRequest(f"No {kind} found with that ID; ids are lower case here", status=404)
-    return match
 
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """One path of the table and its rows by method. ``spelled`` and ``braces`` are places and what stands there."""
+    """One path of the table and its rows by method. ``spelled`` and ``braces`` are places and what stands there.
+
+    The first segment is not among ``spelled``: the shape says it. ``identified`` are the names in braces that an
+    identifier must stand for.
+    """
 
     spelled: tuple[tuple[int, str], ...]
     braces: tuple[tuple[int, str], ...]
+    identified: tuple[str, ...]
     routes: Mapping[str, Route]
 
 
@@ -265,9 +269,10 @@ def _patterns() -> Mapping[tuple[int, tuple[str, ...]], tuple[_Pattern, ...]]:
     shapes: dict[tuple[int, tuple[str, ...]], list[_Pattern]] = {}
     for path, routes in methods.items():
         segments = tuple(part for part in path.split("/") if part)
-        spelled = tuple((place, part) for place, part in enumerate(segments) if not part.startswith("{"))
+        spelled = tuple((place, part) for place, part in enumerate(segments) if place and not part.startswith("{"))
         braces = tuple((place, part[1:-1]) for place, part in enumerate(segments) if part.startswith("{"))
-        shapes.setdefault(_shape(segments), []).append(_Pattern(spelled, braces, routes))
+        identified = tuple(name for _, name in braces if name in ("image", "task"))
+        shapes.setdefault(_shape(segments), []).append(_Pattern(spelled, braces, identified, routes))
     return {shape: tuple(sorted(found, key=lambda each: len(each.braces))) for shape, found in shapes.items()}
 
 

@@ -59,8 +59,11 @@ def verified(environ: Mapping[str, object]) -> bool:
 
     It leaves an object. A text, or nothing under the name, is not what it leaves.
     """
-    marks = (environ.get(VERIFIED), environ.get(_VERIFIED_ELSEWHERE))
-    return any(bool(mark) and not isinstance(mark, str) for mark in marks)
+    return _left(environ.get(VERIFIED)) or _left(environ.get(_VERIFIED_ELSEWHERE))
+
+
+def _left(mark: object) -> bool:
+    return bool(mark) and not isinstance(mark, str)
 
 
 def identify(environ: Mapping[str, object], complain: Callable[[], None] = _complain) -> Subject:
@@ -76,14 +79,14 @@ def identify(environ: Mapping[str, object], complain: Callable[[], None] = _comp
     if not confirmed:
         return Subject(authenticated=False)
     trusted = environ.get("HTTP_X_SERVICE_IDENTITY_STATUS") == CONFIRMED
-    return Subject(
-        id=_text(environ, "HTTP_X_USER_ID"),
-        tenant=_text(environ, "HTTP_X_PROJECT_ID"),
+    return _subject(
+        _text(environ, "HTTP_X_USER_ID"),
+        _text(environ, "HTTP_X_PROJECT_ID"),
         # The project's domain is another fact: it never stands in for this one.
-        domain=_text(environ, "HTTP_X_USER_DOMAIN_ID"),
-        roles=_roles(environ, "HTTP_X_ROLES"),
-        service_roles=_roles(environ, "HTTP_X_SERVICE_ROLES") if trusted else frozenset(),
-        admin_project=environ.get("HTTP_X_IS_ADMIN_PROJECT") == "True",
+        _text(environ, "HTTP_X_USER_DOMAIN_ID"),
+        _text(environ, "HTTP_X_ROLES"),
+        _text(environ, "HTTP_X_SERVICE_ROLES") if trusted else None,
+        environ.get("HTTP_X_IS_ADMIN_PROJECT") == "True",
     )
 
 
@@ -93,12 +96,25 @@ def _text(environ: Mapping[str, object], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _roles(environ: Mapping[str, object], key: str) -> frozenset[str]:
-    listed = _text(environ, key)
-    return _split(listed) if listed else frozenset()
+# Whoever asks once asks again, and nothing of a subject is about one request.
+@lru_cache(maxsize=1024)
+def _subject(
+    id: str | None,
+    tenant: str | None,
+    domain: str | None,
+    roles: str | None,
+    service_roles: str | None,
+    admin_project: bool,
+) -> Subject:
+    return Subject(
+        id=id,
+        tenant=tenant,
+        domain=domain,
+        roles=_split(roles),
+        service_roles=_split(service_roles),
+        admin_project=admin_project,
+    )
 
 
-# The same few texts come with every request.
-@lru_cache(maxsize=256)
-def _split(listed: str) -> frozenset[str]:
-    return frozenset(name.strip() for name in listed.split(",")) - {""}
+def _split(listed: str | None) -> frozenset[str]:
+    return frozenset(name.strip() for name in (listed or "").split(",")) - {""}

@@ -34,26 +34,20 @@ class Combinations(Generic[Outcome]):
     """What came of each combination of the facts in ``FEW`` that some graphs ask for; all else is the same throughout.
 
     ``of`` is the way to those facts from a query: ``("resource",)``, and ``key`` what `key_of` returns for it.
-    ``known`` has None for a combination that does not decide alone. Not to be shared between threads.
+    ``known`` has None for a combination that does not decide alone. Not to be shared between threads. Not worth it for
+    the first thing, which may stay the only one: to find out what decided costs more than to decide.
     """
 
-    __slots__ = ("_met", "_of", "key", "known")
+    __slots__ = ("_of", "key", "known")
 
     def __init__(self, of: Fact, key: Key) -> None:
         self._of = of
         self.key = key
         self.known: dict[object, Outcome | None] = {}
-        self._met = False
 
     def remember(self, key: object, outcome: Outcome, query: Query, *roots: Node) -> None:
-        """Remember what the walks down ``roots`` came to, if they asked for nothing but the combination.
-
-        Not for the first thing that is met.
-        """
-        if not self._met:
-            # It may stay the only one, and to find out what decided costs more than to decide.
-            self._met = True
-        elif len(self.known) < MOST:
+        """Remember what the walks down ``roots`` came to, if they asked for nothing but the combination."""
+        if len(self.known) < MOST:
             self.known[key] = outcome if all(self._decides(root, query) for root in roots) else None
 
     def _decides(self, node: Any, query: Query) -> bool:

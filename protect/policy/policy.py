@@ -116,6 +116,8 @@ class Policy:
         self._reads = table.properties.get("read", table.other_properties)
         self._forbids_reading = any(graphs.forbid is not NO for graphs in self._reads.all())
         self._reads_alike = self._tells_no_names_apart(self._reads)
+        #: The names of properties that have `read` graphs of their own.
+        self.read_by_name = frozenset((*self._reads.names, *(("read",) if self._reads.same else ())))
         self._settle()
 
     @classmethod
@@ -220,8 +222,9 @@ class Policy:
 
     def _ahead(self, graphs: Graphs, query: Query) -> tuple[Any, Any]:
         """Return how far the subject alone decides whether a property is readable."""
+        forbid, allow = graphs.forbid, graphs.allow
         try:
-            return walk_subject(graphs.forbid, query), walk_subject(graphs.allow, query)
+            return forbid if forbid is NO else walk_subject(forbid, query), walk_subject(allow, query)
         except Exception:
             return graphs.forbid, graphs.allow
 
@@ -328,16 +331,17 @@ class _Decider:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._kinds: dict[str, Combinations[Decision]] = {}
+        self._kinds: dict[str, Combinations[Decision] | None] = {}
 
     def decide(self, query: Query) -> Decision:
         try:
             resource = query.resource
             kind = resource.kind
-            alike = self._kinds.get(kind)
+            if kind == "Property" or kind not in self._kinds:
+                self._kinds[kind] = None
+                return self._policy.decide(query)  # the first, or a property: no two have the same name
+            alike = self._kinds[kind]
             if alike is None:
-                if kind == "Property":
-                    return self._policy.decide(query)  # no two of them have the same name
                 roots = self._policy._find(query).roots()
                 alike = self._kinds[kind] = self._policy.combinations(RESOURCE, *roots)
             key = alike.key(resource)
@@ -355,12 +359,13 @@ class _Decider:
 
 @dataclass(slots=True)
 class _Verdict:
-    """How far the subject alone decides whether the properties ``names`` are readable."""
+    """How far the subject alone decides whether the properties ``names`` are readable, and what came of that so far."""
 
     forbid: Any
     allow: Any
-    alike: Combinations[bool]
     names: set[str] = field(default_factory=set)
+    met: bool = False
+    alike: Combinations[bool] | None = None
 
 
 _Shape = tuple[list[tuple[_Verdict, AbstractSet[str]]], AbstractSet[str]]
@@ -387,30 +392,35 @@ class _Reads:
 
     def _verdict(self, graphs: Graphs, name: str) -> _Verdict:
         # No image: what is walked here asks about the subject, the circumstances and the name only.
-        query = self._query._replace(resource=Property(name, None))  # type: ignore[arg-type]
-        forbid, allow = self._policy._ahead(graphs, query)
-        return _Verdict(forbid, allow, self._policy.combinations(_OF_IMAGE, forbid, allow))
+        subject, action, _, context = self._query
+        query = Query(subject, action, Property(name, None), context)  # type: ignore[arg-type]
+        return _Verdict(*self._policy._ahead(graphs, query))
 
     def _readable(self, verdict: _Verdict, image: Image, name: str | None = None) -> bool:
         """Whether ``name`` is readable; None stands for all the names of ``verdict``, which no question asks for."""
-        alike = verdict.alike
+        alike, found = verdict.alike, None
+        if alike is None and verdict.met:
+            alike = verdict.alike = self._policy.combinations(_OF_IMAGE, verdict.forbid, verdict.allow)
+        verdict.met = True
         try:
-            key = alike.key(image)
-            found = alike.known.get(key, NEW)
-            if found is not None and found is not NEW:
-                return found  # type: ignore[no-any-return]
+            if alike is not None:
+                key = alike.key(image)
+                found = alike.known.get(key, NEW)
+                if found is not None and found is not NEW:
+                    return found  # type: ignore[no-any-return]
         except Exception:
             found = None  # perhaps the policy does not even ask for what cannot be read
         try:
             query = self._query
             if name is not None:
-                query = query._replace(resource=Property(name, image, image.properties.get(name)))
+                subject, action, _, context = query
+                query = Query(subject, action, Property(name, image, image.properties.get(name)), context)
             else:
                 self._unnamed.image = image
             leaf_of = self._policy._leaf
             forbidden = verdict.forbid is not NO and leaf_of(verdict.forbid, query).holds
             readable = not forbidden and leaf_of(verdict.allow, query).holds
-            if found is NEW:
+            if alike is not None and found is NEW:
                 alike.remember(key, readable, query, verdict.forbid, verdict.allow)
             return readable
         except Exception as error:
@@ -436,6 +446,8 @@ class _NamedReads(_Reads):
     def __init__(self, policy: Policy, subject: Subject, context: Mapping[str, object], by_name: ByName) -> None:
         super().__init__(policy, subject, context)
         self._by_name = by_name
+        other = by_name.other
+        self._others_alike = not (policy.by_property(other.forbid) or policy.by_property(other.allow))
         #: Every name seen so far: clear ones are readable on every image, alike ones are in a verdict together,
         #: and the rest differ by their name or value.
         self._known: set[str] = set()
@@ -460,21 +472,27 @@ class _NamedReads(_Reads):
 
     def _shape(self, names: AbstractSet[str]) -> _Shape:
         """Return which of ``names`` are decided together, and which each for itself; not those readable anyway."""
-        for name in names - self._known:
-            self._meet(name)
+        unknown = names - self._known
+        others = unknown - self._policy.read_by_name if self._others_alike else _NONE
+        if others:
+            self._meet(others)
+        for name in unknown - others:
+            self._meet({name})
         alike = [(verdict, names & verdict.names) for verdict in self._alike.values()]
         shape = [(verdict, together) for verdict, together in alike if together], names & self._apart.keys()
         if isinstance(names, frozenset):
             self._shapes[names] = shape
         return shape
 
-    def _meet(self, name: str) -> None:
+    def _meet(self, names: AbstractSet[str]) -> None:
+        """Sort in ``names`` that no question tells apart, which have the same graphs."""
+        name = next(iter(names))
         graphs = self._by_name.find("read", name)
-        self._known.add(name)
+        self._known |= names
         key = (id(graphs.forbid), id(graphs.allow))
         settled = self._settled.get(key)
         if settled is not None:
-            settled.add(name)
+            settled |= names
             return
         verdict = self._verdict(graphs, name)
         forbid, allow = verdict.forbid, verdict.allow
@@ -485,6 +503,6 @@ class _NamedReads(_Reads):
             return
         else:
             settled = self._alike.setdefault((id(forbid), id(allow)), verdict).names
-        settled.add(name)
+        settled |= names
         if not self._policy.by_property(graphs.forbid) and not self._policy.by_property(graphs.allow):
             self._settled[key] = settled

@@ -6,10 +6,9 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
-
-from webob import Request
 
 from protect.glance.documents import UnexpectedDocument
 from protect.upstream.addresses import without_addresses
@@ -51,7 +50,7 @@ class Answer:
     @property
     def encoding(self) -> str:
         """How the body is compressed; `identity` where it is plain."""
-        given = (value.strip().lower() for name, value in self.headers if name.lower() == "content-encoding")
+        given = [value.strip().lower() for name, value in self.headers if name.lower() == "content-encoding"]
         return ", ".join(given) or "identity"
 
     def with_body(self, body: bytes) -> Answer:
@@ -61,7 +60,7 @@ class Answer:
         """
         if self.encoding == "gzip":
             body = gzip.compress(body, compresslevel=6, mtime=0)
-        kept = [(k, v) for k, v in self.headers if k.lower() not in _DESCRIBES_THE_BODY]
+        kept = [(k, v) for k, v in self.headers if not _describes_the_body(k)]
         return Answer(self.status, [*kept, ("Content-Length", str(len(body)))], body)
 
     def with_headers(self, extra: Headers) -> Answer:
@@ -75,18 +74,33 @@ class Answer:
 
 def collect(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     """Run the API to the end; raises UnexpectedDocument for an answer larger than MAX_ANSWER."""
-    # An application that tells of its failure by `exc_info` still has an answer: nothing of it has been sent yet.
-    status, headers, chunks, _ = Request(environ).call_application(app, catch_exc_info=True)
+    begun: list[tuple[str, Headers]] = []
+    body = bytearray()
+
+    def start(status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], None]:
+        # An application that tells of its failure by `exc_info` still has an answer: nothing of it has been sent yet.
+        begun[:] = [(status, headers)]
+        return take
+
+    def take(chunk: bytes) -> None:
+        body.extend(chunk)
+        if len(body) > MAX_ANSWER:
+            raise UnexpectedDocument("an answer that is too large")
+
+    chunks = app(environ, start)
     try:
-        body = _joined(chunks)
+        for chunk in chunks:
+            take(chunk)
     finally:
         close(chunks)
-    passed = [(k, v) for k, v in headers if _passes(k) and k.lower() not in _HOP_BY_HOP]
-    answer = Answer(status, passed, body)
+    if not begun:
+        raise UnexpectedDocument("no answer")
+    status, headers = begun[0]
+    answer = Answer(status, [(k, v) for k, v in headers if _passes(k) and not _hop_by_hop(k)], bytes(body))
     return _shown(answer) if answer.code >= 400 else answer
 
 
-def _joined(chunks: Iterable[bytes], most: int = MAX_ANSWER) -> bytes:
+def _joined(chunks: Iterable[bytes], most: int) -> bytes:
     body = bytearray()
     for chunk in chunks:
         body += chunk
@@ -225,8 +239,20 @@ class _Stream:
             close(chunks)
 
 
+# The API has few headers, and each answer has most of them.
+@lru_cache(maxsize=256)
 def _passes(header: str) -> bool:
     return not header.lower().startswith(_METADATA_HEADER)
+
+
+@lru_cache(maxsize=256)
+def _hop_by_hop(header: str) -> bool:
+    return header.lower() in _HOP_BY_HOP
+
+
+@lru_cache(maxsize=256)
+def _describes_the_body(header: str) -> bool:
+    return header.lower() in _DESCRIBES_THE_BODY
 
 
 def _replaced(headers: Headers, extra: Headers) -> Headers:

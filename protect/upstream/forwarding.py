@@ -44,9 +44,9 @@ _OF_THE_FIRST_REQUEST = ("webob.", "wsgiorg.routing_args", "routes.", "api.cache
 
 def ask_for_plain(environ: WSGIEnvironment) -> None:
     """Change a request so that its answer can be edited: plain, or in gzip where the client would have that."""
-    compressed = _WANTS_GZIP.search(str(environ.get("HTTP_ACCEPT_ENCODING") or ""))
+    accepted = environ.get("HTTP_ACCEPT_ENCODING")
     _drop(environ, _UNEDITABLE)
-    if compressed:
+    if accepted and _WANTS_GZIP.search(str(accepted)):
         environ["HTTP_ACCEPT_ENCODING"] = "gzip"
 
 
