@@ -390,12 +390,6 @@ class _Reads:
         self._unnamed = _Unnamed()
         self._query = Query(subject, "read", self._unnamed, context)  # type: ignore[arg-type]
 
-    def _verdict(self, graphs: Graphs, name: str) -> _Verdict:
-        # No image: what is walked here asks about the subject, the circumstances and the name only.
-        subject, action, _, context = self._query
-        query = Query(subject, action, Property(name, None), context)  # type: ignore[arg-type]
-        return _Verdict(*self._policy._ahead(graphs, query))
-
     def _readable(self, verdict: _Verdict, image: Image, name: str | None = None) -> bool:
         """Whether ``name`` is readable; None stands for all the names of ``verdict``, which no question asks for."""
         alike, found = verdict.alike, None
@@ -434,7 +428,7 @@ class _AlikeReads(_Reads):
 
     def __init__(self, policy: Policy, subject: Subject, context: Mapping[str, object], graphs: Graphs) -> None:
         super().__init__(policy, subject, context)
-        self._one_for_all = self._verdict(graphs, "")
+        self._one_for_all = _Verdict(*policy._ahead(graphs, self._query))
 
     def hidden(self, image: Image, names: AbstractSet[str]) -> AbstractSet[str]:
         return _NONE if self._readable(self._one_for_all, image) else names
@@ -494,7 +488,10 @@ class _NamedReads(_Reads):
         if settled is not None:
             settled |= names
             return
-        verdict = self._verdict(graphs, name)
+        # No image: what is walked here asks about the subject, the circumstances and the name only.
+        subject, action, _, context = self._query
+        query = Query(subject, action, Property(name, None), context)  # type: ignore[arg-type]
+        verdict = _Verdict(*self._policy._ahead(graphs, query))
         forbid, allow = verdict.forbid, verdict.allow
         if forbid is NO and isinstance(allow, Leaf) and allow.holds:
             settled = self._clear

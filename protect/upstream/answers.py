@@ -75,28 +75,27 @@ class Answer:
 def collect(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     """Run the API to the end; raises UnexpectedDocument for an answer larger than MAX_ANSWER."""
     begun: list[tuple[str, Headers]] = []
-    body = bytearray()
+    body: list[bytes] = []
 
     def start(status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], None]:
         # An application that tells of its failure by `exc_info` still has an answer: nothing of it has been sent yet.
         begun[:] = [(status, headers)]
-        return take
-
-    def take(chunk: bytes) -> None:
-        body.extend(chunk)
-        if len(body) > MAX_ANSWER:
-            raise UnexpectedDocument("an answer that is too large")
+        return body.append
 
     chunks = app(environ, start)
+    size = 0
     try:
         for chunk in chunks:
-            take(chunk)
+            body.append(chunk)
+            size += len(chunk)
+            if size > MAX_ANSWER:
+                raise UnexpectedDocument("an answer that is too large")
     finally:
         close(chunks)
-    if not begun:
-        raise UnexpectedDocument("no answer")
+    if not begun or sum(map(len, body)) > MAX_ANSWER:
+        raise UnexpectedDocument("no answer" if not begun else "an answer that is too large")
     status, headers = begun[0]
-    answer = Answer(status, [(k, v) for k, v in headers if _passes(k) and not _hop_by_hop(k)], bytes(body))
+    answer = Answer(status, [(k, v) for k, v in headers if _passes(k) and not _hop_by_hop(k)], b"".join(body))
     return _shown(answer) if answer.code >= 400 else answer
 
 
