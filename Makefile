@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-glance bench-http env glance-env system glance-functional clean
+.PHONY: help demo test lint bench bench-glance bench-lint bench-http env glance-env system glance-functional clean
 
 help:
 	@echo 'make demo        the story, on a real server on 127.0.0.1; then it stays up for your own requests'
@@ -13,6 +13,7 @@ help:
 	@echo 'make lint        ruff and mypy'
 	@echo 'make bench       the benchmarks, each beside its alternatives'
 	@echo 'make bench-glance  what the filter costs in front of a real Glance: two minutes on a quiet machine'
+	@echo 'make bench-lint  how long protect lint takes'
 	@echo 'make bench-http  decisions over HTTP, beside Cerbos (wants wrk and npm)'
 	@echo 'make env         the development environment, .venv'
 	@echo 'make glance-env  the environment with a real Glance, .venv-glance'
@@ -40,6 +41,9 @@ bench: env
 
 bench-glance: env glance-env
 	@.venv/bin/python -m tests.bench.glance_overhead
+
+bench-lint: env
+	@.venv/bin/python -m tests.bench.lint
 
 bench-http: env
 	@.venv/bin/python -m tests.bench.http_decisions

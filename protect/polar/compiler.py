@@ -104,6 +104,7 @@ class _Compilation:
         self._statements = statements
         self._texts = dict(files)
         self._common = explored
+        self._meanings: dict[tuple[str, tuple[int, ...]], tuple[object, Sequence[int]]] = {}
         self._ours = [one for one in statements if isinstance(one, Rule) and one.name in ENTRY_POINTS]
         self._mentions = mentions(statements)
         self._heads = {name: Heads(_rules(statements, name)) for name in ENTRY_POINTS}
@@ -226,32 +227,55 @@ class _Compilation:
     def _in_common(self, topic: Topic, tried: Tried, key: tuple[object, ...]) -> tuple[Node, bool]:
         """Return the graph of ``topic``, and whether it reads the property's name; known from another policy, or new.
 
-        ``key`` is what it depends on in this policy.
+        ``key`` is what it depends on in this policy: the entry point, the numbers of rules, and more.
         """
         if self._common is None:
             return self._explore(topic), self._interviewer.name_read
-        numbers = [number for number, rule in enumerate(self._ours) if rule.name == topic.entry]
-        read = [numbers[one] for one in tried.read]
-        _, _, *asked = key
-        meaning = (topic.entry, self._meaning([self._ours[one] for one in read]), *asked)
-        known = self._common.recall(meaning, read, self._builder)
+        meaning, rules = self._meaning(topic.entry, tried.read)
+        common = (meaning, *key[2:])
+        known = self._common.recall(common, rules, self._builder)
         if known is None:
             known = self._explore(topic), self._interviewer.name_read
-            self._common.remember(meaning, known[0], read, known[1])
+            self._common.remember(common, known[0], rules, known[1])
         return known
 
-    def _meaning(self, rules: Sequence[Rule]) -> tuple[str, ...]:
-        """Return the texts of ``rules``, of all that they come to, and of what is no rule: equal for equal meanings."""
-        found = [self._written(rule) for rule in rules]
-        names = _reached(calls(rules), self._called)
-        for statement in self._statements:
-            if not isinstance(statement, Rule) or statement.name in names:
-                found.append(self._written(statement))
-        return tuple(found)
+    def _meaning(self, entry: str, read: tuple[int, ...]) -> tuple[object, Sequence[int]]:
+        """Return what tells some rules of an entry point from others, and their numbers among all entry points' rules.
+
+        It stands for their texts, those of all that they come to, and of what is no rule.
+        """
+        known = self._meanings.get((entry, read))
+        if known is None:
+            assert self._common is not None
+            rules = [self._numbers[entry][one] for one in read]
+            found = [self._ours[one] for one in rules]
+            reached = sorted(_reached(calls(found), self._called))
+            more = [*self._no_rules, *(rule for name in reached for rule in self._named.get(name, ()))]
+            texts = tuple(self._written(one) for one in (*found, *more))
+            known = self._meanings[entry, read] = self._common.meaning(entry, len(found), texts), rules
+        return known
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, Sequence[int]]:
+        """The rules of each entry point, by their numbers among those of all."""
+        numbered = list(enumerate(self._ours))
+        return {name: [number for number, rule in numbered if rule.name == name] for name in ENTRY_POINTS}
 
     @cached_property
     def _called(self) -> Mapping[str, set[str]]:
         return _called(self._statements)
+
+    @cached_property
+    def _named(self) -> Mapping[str, Sequence[Rule]]:
+        found: dict[str, list[Rule]] = {}
+        for statement in self._statements:
+            if isinstance(statement, Rule):
+                found.setdefault(statement.name, []).append(statement)
+        return found
+
+    @cached_property
+    def _no_rules(self) -> Sequence[Statement]:
+        return [statement for statement in self._statements if not isinstance(statement, Rule)]
 
     def _written(self, statement: Statement) -> str:
         span = statement.span
