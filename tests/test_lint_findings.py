@@ -363,6 +363,28 @@ def test_spellings_in_policy_yaml(check: str, expected: list[str], tmp_path: Pat
     assert found_in(tmp_path, f'"delete_image": "{check}"\n', "policy.yaml") == expected
 
 
+def chain(length: int, check: str = "rule:{}", end: str = "role:publisher") -> str:
+    """A rule of Glance that leads through so many others."""
+    links = "".join(f'"r{number}": "{check.format(f"r{number + 1}")}"\n' for number in range(length - 1))
+    return f'{links}"r{length - 1}": "{end}"\n"publicize_image": "rule:context_is_admin or rule:r0"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(chain(100), [], id="as long as can be"),
+        pytest.param(chain(101), ["PO419"], id="one longer"),
+        pytest.param(chain(3000), ["PO419"], id="far too long"),
+        pytest.param(chain(60, "rule:{0} or not rule:{0}"), ["PO407"], id="each link twice"),
+        pytest.param(chain(100, end="@"), ["PO407"], id="what stands at the end counts"),
+        pytest.param(chain(3, end="rule:r1"), ["PO405", "PO405"], id="a chain that leads into a circle"),
+        pytest.param(chain(3, end="rule:publicize_image"), ["PO405"] * 4, id="a circle"),
+    ],
+)
+def test_rules_that_refer_to_rules(text: str, expected: list[str], tmp_path: Path) -> None:
+    assert found_in(tmp_path, text, "policy.yaml") == expected
+
+
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from protect.lint.findings import Finding, Related, Severity, Span
 from protect.lint.known import LEGACY_ROLES, RETIRED, ROLES, misspelt, rule_names
 from protect.lint.texts import Text
 from protect.lint.words import ALIKE_ROLES
+from protect.protections.checks import MOST_REFERENCES
 from protect.protections.glance_rules import GLANCE_RULES
 
 _GOOD = '"publicize_image": "rule:context_is_admin or role:publisher"\n'
@@ -228,6 +230,20 @@ LEGACY = Check(
     '"publicize_image": "rule:context_is_admin or role:_member_"\n',
     '"publicize_image": "rule:context_is_admin or role:publisher"\n',
     "Write `member`, unless your Keystone still gives the old role.",
+)
+
+DEEP = Check(
+    "PO419",
+    "long-chain-of-references",
+    Severity.ERROR,
+    Form.OSLO,
+    "rules that refer to each other in too long a chain",
+    f"oslo.policy follows each reference inside the one before it: after a few hundred, Glance answers 500. More than "
+    f"{MOST_REFERENCES} are not followed here.",
+    "".join(f'"r{number}": "rule:r{number + 1}"\n' for number in range(MOST_REFERENCES + 1))
+    + f'"r{MOST_REFERENCES + 1}": "role:publisher"\n"publicize_image": "rule:context_is_admin or rule:r0"\n',
+    _GOOD,
+    "Refer to the last rule of the chain.",
 )
 
 #: Actions that change something, with nobody but the owner or the operator to do so.
@@ -476,6 +492,7 @@ class _File:
         self._text = text
         self._entries = entries
         self._defaults = {name: parsed(check) for name, check in GLANCE_RULES.items()}
+        self._refers_to: dict[str, Sequence[str]] = {}
         #: A file of another service has other names and other helpers.
         self._glance = (
             not entries
@@ -497,6 +514,11 @@ class _File:
             if cycle:
                 chain = " -> ".join(f"`{name}`" for name in cycle)
                 yield CYCLE.at(entry.key, f"this comes back to itself: {chain}", "take one out", subject=entry.name)
+            elif self._lengths[entry.name] > MOST_REFERENCES:
+                # Where the chain begins: all of it would be found again and again.
+                if entry.name not in referred:
+                    said = f"this leads through {self._lengths[entry.name]} rules, one after the other"
+                    yield DEEP.at(entry.key, said, "refer to the last of them", subject=entry.name)
             elif self._glance:
                 yield from self._meaning(entry)
 
@@ -596,19 +618,46 @@ class _File:
 
     def _cycle(self, name: str) -> list[str]:
         """Return the way from a rule back to itself."""
-        waiting = [[name]]
-        seen: set[str] = set()
+        before: dict[str, str] = {}
+        waiting = [name]
         while waiting:
-            way = waiting.pop()
-            for node in _leaves(self._lookup(way[-1])):
-                if node.operator != "rule":
-                    continue
-                if node.match == name:
-                    return [*way, name]
-                if node.match not in seen:
-                    seen.add(node.match)
-                    waiting.append([*way, node.match])
+            place = waiting.pop()
+            for further in self._references(place):
+                if further == name:
+                    way = [name]
+                    while place != name:
+                        way.append(place)
+                        place = before[place]
+                    return [name, *reversed(way)]
+                if further not in before:
+                    before[further] = place
+                    waiting.append(further)
         return []
+
+    def _references(self, name: str) -> Sequence[str]:
+        """Return the names of the rules that a rule refers to."""
+        known = self._refers_to.get(name)
+        if known is None:
+            found = (leaf.match for leaf in _leaves(self._lookup(name)) if leaf.operator == "rule")
+            known = self._refers_to[name] = tuple(dict.fromkeys(found))
+        return known
+
+    @cached_property
+    def _lengths(self) -> Mapping[str, int]:
+        """How many references the longest chain has that begins at each rule. What comes back to itself ends there."""
+        lengths: dict[str, int] = {}
+        for entry in self._entries:
+            waiting = [entry]
+            while waiting:
+                name = waiting[-1]
+                further = self._references(name)
+                if name in lengths:
+                    lengths[name] = max((lengths[one] + 1 for one in further), default=0)
+                    waiting.pop()
+                else:
+                    lengths[name] = 0
+                    waiting += [one for one in further if one not in lengths]
+        return lengths
 
     def _evaluate_any(self, node: Node | None) -> bool:
         """Whether anybody at all may: `!` locks an admin out on purpose."""
@@ -619,11 +668,15 @@ class _File:
         node: Node | None,
         roles: frozenset[str] | None,
         answer: Callable[[Node], bool | None],
-        under: tuple[str, ...] = (),
+        known: dict[str, bool | None] | None = None,
     ) -> bool | None:
-        """Return whether the check holds for ``roles`` (None: unknown ones); None where that depends."""
+        """Return whether the check holds for ``roles`` (None: unknown ones); None where that depends.
+
+        ``known`` is what rules that it refers to come to: each is looked at once.
+        """
         if node is None:
             return None
+        known = {} if known is None else known
         match node.operator:
             case "true":
                 return True
@@ -632,14 +685,15 @@ class _File:
             case "role":
                 return None if roles is None or "%(" in node.match else node.match.lower() in roles
             case "rule":
-                if node.match in under:
-                    return None
-                return self._evaluate(self._lookup(node.match), roles, answer, (*under, node.match))
+                if node.match not in known:
+                    known[node.match] = None  # for what comes back to itself
+                    known[node.match] = self._evaluate(self._lookup(node.match), roles, answer, known)
+                return known[node.match]
             case "not":
-                inner = self._evaluate(node.parts[0], roles, answer, under)
+                inner = self._evaluate(node.parts[0], roles, answer, known)
                 return None if inner is None else not inner
             case "and" | "or":
-                values = [self._evaluate(part, roles, answer, under) for part in node.parts]
+                values = [self._evaluate(part, roles, answer, known) for part in node.parts]
                 decisive = node.operator == "or"
                 if decisive in values:
                     return decisive

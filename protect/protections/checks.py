@@ -48,6 +48,9 @@ _UNKNOWN = frozenset(
     ("tags", "locations", "checksum", "created_at", "updated_at", "virtual_size", "os_hash_algo", "os_hash_value")
 )
 
+#: How long a chain of rules may be, each of which refers to the next: oslo.policy follows some three hundred.
+MOST_REFERENCES = 100
+
 #: What YAML calls a text; the keys of rules may be nothing else, such as `<<`, which takes in what stands elsewhere.
 _TEXT = "tag:yaml.org,2002:str"
 
@@ -125,6 +128,9 @@ class RuleBook:
             near = nearest(name, self._texts)
             hint = f"did you mean `{near}`?" if near else "define it in the file that policy_rules names"
             raise _Inconvertible(f"no rule is called `{name}`", hint)
+        if len(self._under_way) == MOST_REFERENCES:
+            message = f"rule `{name}` is the end of a chain of more than {MOST_REFERENCES} rules, one after the other"
+            raise _Inconvertible(message, "refer to the last rule of the chain")
         self._under_way.append(name)
         try:
             # A rule from Glance's code has no place of its own: what is wrong with it is wrong where it is used.
