@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -244,6 +245,65 @@ def test_an_answer_that_is_read_has_to_begin_and_to_end(monkeypatch: pytest.Monk
             collect(app, {})
         assert chunks.closed
     assert list(long.parts) == [b"never"]
+
+
+def test_an_error_that_comes_after_data_is_the_end_of_them() -> None:
+    def app(_: Any, start_response: Any) -> Chunks:
+        def fails() -> None:
+            try:
+                raise ValueError("in the middle")
+            except ValueError as error:
+                start_response("500 Broken", [], (ValueError, error, None))
+
+        start_response("200 OK", [])
+        return Chunks(b"data", fails, b"at file:///s3cret")
+
+    for late in (False, True):
+        passed = streamed((lambda e, s: (yield from app(e, s))) if late else app, [], as_it_is)({}, lambda *_: None)
+        chunks = iter(passed)
+        assert next(chunks) == b"data"
+        with pytest.raises(ValueError, match="in the middle"):
+            next(chunks)
+
+
+@pytest.mark.parametrize("by", ["call", "iterator", "generator", "write"])
+@pytest.mark.parametrize("failure", [True, False], ids=["exc_info", "none"])
+def test_what_there_was_of_another_answer_is_no_part_of_an_error(by: str, failure: bool) -> None:
+    def fails(start_response: Any) -> None:
+        start_response(status="500 Broken", headers=[], exc_info=(ValueError, ValueError(), None) if failure else None)
+
+    def app(_: Any, start_response: Any) -> Any:
+        write = None
+        if by != "generator":
+            write = start_response("200 OK", [("Content-Type", "application/json")])
+        if by == "call":
+            fails(start_response)
+            return [b"oops"]
+        if by == "write" and write is not None:
+            write(b'{"secret": 1')
+            fails(start_response)
+            return [b"oops"]
+
+        def starts() -> None:
+            if by == "generator":
+                start_response("200 OK", [("Content-Type", "application/json")])
+
+        return Chunks(starts, b'{"secret": 1', lambda: fails(start_response), b"oops")
+
+    assert collect(app, {}) == answers.Answer("500 Broken", [], b"oops")
+
+
+def test_many_small_pieces_of_an_answer_take_no_more_room_than_one() -> None:
+    def app(_: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return (b"ab" if number % 2 else b"" for number in range(400_000))
+
+    tracemalloc.start()
+    try:
+        assert len(collect(app, {}).body) == 400_000
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_a_success_returns_reaches_the_server_as_it_is() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 
@@ -606,6 +608,22 @@ def test_images_that_agree_in_what_decides_are_decided_alike_and_no_others() -> 
         assert hide(image, frozenset(had)) == had - readable
 
 
+class Names(AbstractSet[str]):
+    """A set of names that is no `set`."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = list(names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
 @pytest.mark.parametrize(
     "rule",
     [
@@ -638,7 +656,7 @@ def test_names_that_are_decided_together_are_decided_as_each_for_itself(rule: st
             readable = {
                 n for n in names if loaded.decide(Query(OWNER, "read", Property(n, image, properties[n]))).allowed
             }
-            for asked in (set(names), frozenset(names)):
+            for asked in (set(names), frozenset(names), Names(names)):
                 assert hide(image, asked) == asked - readable, (image, asked)
 
 

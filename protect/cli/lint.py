@@ -266,12 +266,19 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
+#: How many lines of an example are shown whole.
+_LONGEST_EXAMPLE = 40
+
+
 def page(check: Check) -> str:
     """Return the page of a check."""
 
     def indented(text: str) -> str:
-        # What cannot be seen is the point of some examples.
-        return "".join(f"    {visible(line)}".rstrip() + "\n" for line in text.splitlines())
+        # What cannot be seen is the point of some examples, and of one its length.
+        lines = text.splitlines()
+        if len(lines) > _LONGEST_EXAMPLE:
+            lines[3:-3] = [f"# … {len(lines) - 6} more lines …"]
+        return "".join(f"    {visible(line)}".rstrip() + "\n" for line in lines)
 
     mode = f", with mode {check.mode:04o}" if check.mode != 0o644 else ""
     wrapped = {name: _wrapped(getattr(check, name)) for name in ("why", "how")}

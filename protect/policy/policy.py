@@ -482,11 +482,11 @@ class _NamedReads(_Reads):
         """Sort in ``names`` that no question tells apart, which have the same graphs."""
         name = next(iter(names))
         graphs = self._by_name.find("read", name)
-        self._known |= names
+        self._known.update(names)
         key = (id(graphs.forbid), id(graphs.allow))
         settled = self._settled.get(key)
         if settled is not None:
-            settled |= names
+            settled.update(names)
             return
         # No image: what is walked here asks about the subject, the circumstances and the name only.
         subject, action, _, context = self._query
@@ -500,6 +500,6 @@ class _NamedReads(_Reads):
             return
         else:
             settled = self._alike.setdefault((id(forbid), id(allow)), verdict).names
-        settled |= names
+        settled.update(names)
         if not self._policy.by_property(graphs.forbid) and not self._policy.by_property(graphs.allow):
             self._settled[key] = settled

@@ -75,27 +75,30 @@ class Answer:
 def collect(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     """Run the API to the end; raises UnexpectedDocument for an answer larger than MAX_ANSWER."""
     begun: list[tuple[str, Headers]] = []
-    body: list[bytes] = []
+    body = bytearray()
 
-    def start(status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], None]:
+    def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
         # An application that tells of its failure by `exc_info` still has an answer: nothing of it has been sent yet.
+        # What there was of another one is no part of it: errors are shown, and that may have to be redacted.
+        body.clear()
         begun[:] = [(status, headers)]
-        return body.append
+        return take
+
+    def take(chunk: bytes) -> None:
+        body.extend(chunk)
+        if len(body) > MAX_ANSWER:
+            raise UnexpectedDocument("an answer that is too large")
 
     chunks = app(environ, start)
-    size = 0
     try:
         for chunk in chunks:
-            body.append(chunk)
-            size += len(chunk)
-            if size > MAX_ANSWER:
-                raise UnexpectedDocument("an answer that is too large")
+            take(chunk)
     finally:
         close(chunks)
-    if not begun or sum(map(len, body)) > MAX_ANSWER:
-        raise UnexpectedDocument("no answer" if not begun else "an answer that is too large")
+    if not begun:
+        raise UnexpectedDocument("no answer")
     status, headers = begun[0]
-    answer = Answer(status, [(k, v) for k, v in headers if _passes(k) and not _hop_by_hop(k)], b"".join(body))
+    answer = Answer(status, [(k, v) for k, v in headers if _passes(k) and not _hop_by_hop(k)], bytes(body))
     return _shown(answer) if answer.code >= 400 else answer
 
 
@@ -191,10 +194,14 @@ class _Stream:
         self._extra = extra
         self._failed = failed
         self._started = False
+        self._under_way = False
         self._held: tuple[str, Headers, Any] | None = None
         self._written: list[bytes] = []
 
-    def start(self, status: str, headers: Headers, exc_info: Any = None, /) -> Any:
+    def start(self, status: str, headers: Headers, exc_info: Any = None) -> Any:
+        if self._under_way and exc_info is not None:
+            # Too late for another answer: whoever reads the data must not take them for whole.
+            raise exc_info[1].with_traceback(exc_info[2])
         passed = [(k, v) for k, v in headers if _passes(k)]
         if int(status[:3]) >= 400:
             self._held = status, passed, exc_info
@@ -206,6 +213,7 @@ class _Stream:
         if self._held is not None:
             return self._error(chunks)
         # Most have started by now, and what they return may be more to the server than its chunks: a file.
+        self._under_way = self._started
         return chunks if self._started else self._late(chunks)
 
     def _error(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
@@ -231,6 +239,7 @@ class _Stream:
                 if self._held is not None:
                     yield from self._error(chain([chunk], rest))
                     return
+                self._under_way = True
                 yield chunk
             if self._held is not None:
                 yield from self._error(())
