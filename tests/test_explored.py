@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,15 @@ def deciders(policy: Policy) -> list[object]:
     return found
 
 
+BLOCK = """
+actor Subject {}
+resource Image { roles = ["owner", "reader"]; permissions = ["get_image"];
+    "get_image" if "reader"; "reader" if "owner"; }
+has_role(s: Subject, "owner", i: Image) if s.tenant = i.owner;
+allow(s: Subject, action, i: Image) if has_permission(s, action, i);
+"""
+
+
 @pytest.fixture(scope="module")
 def explored() -> Explored:
     """What is known once the shipped rules are."""
@@ -121,6 +132,39 @@ def test_what_differs_is_explored(old: str, new: str) -> None:
     known = Explored()
     before = compile_policy([("p.polar", BASE)], "r", explored=known)
     assert not same(before, agrees([("p.polar", BASE.replace(old, new, 1))], known))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("s.tenant = i.owner", "s.id = i.owner", id="a rule that the block's rules ask for"),
+        pytest.param('"reader" if "owner"; ', "", id="a line less in it"),
+        pytest.param(
+            "\nallow(",
+            '\nhas_role(s: Subject, "reader", i: Image) if i.visibility = "public" and s.id = i.name;\nallow(',
+            id="one more rule that they ask for",
+        ),
+    ],
+)
+def test_what_differs_behind_a_block_is_explored(old: str, new: str) -> None:
+    known = Explored()
+    before = compile_policy([("p.polar", BLOCK)], "r", explored=known)
+    assert not same(before, agrees([("p.polar", BLOCK.replace(old, new, 1))], known))
+
+
+def test_graphs_of_many_names_take_little_room() -> None:
+    facts = "".join(f'may("property_{number}", "role_{number}");\n' for number in range(800))
+    rule = 'allow(s: Subject, "read", p: Property) if may(p.name, role) and s.has_role(role);'
+    tracemalloc.start()
+    try:
+        known = Explored()
+        compile_policy([("p.polar", facts + rule)], "r", explored=known)
+        policies_own = tracemalloc.get_traced_memory()[0]
+        del known
+        gc.collect()
+        assert policies_own - tracemalloc.get_traced_memory()[0] < 8_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(("old", "new"), ALIKE)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protect.polar.cursor import MAX_DEPTH
-from protect.polar.parser import parse
+from protect.polar.parser import parse, remembering
 from protect.polar.syntax import (
     Block,
     Call,
@@ -543,3 +543,16 @@ def check_places(text: str, node: Statement | Term) -> None:
         assert place.start <= part.span.start
         assert part.span.end <= place.end
         check_places(text, part)
+
+
+def test_a_text_is_remembered_as_long_as_somebody_wants_it() -> None:
+    text = "f(1);"
+    assert parse(text, "a")[0] is not parse(text, "a")[0]
+    with remembering():
+        first = parse(text, "a")[0]
+        assert parse(text, "a")[0] is first
+        assert parse(text, "b")[0] != first
+        with remembering():
+            assert parse(text, "a")[0] is not first
+    with remembering():
+        assert parse(text, "a")[0] is not first

@@ -118,3 +118,19 @@ def test_progress_is_shown_after_two_seconds(capsys: pytest.CaptureFixture[str],
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == (2 if shown else 1)
     assert lines[-1].startswith("things: 3 of 4, about ")
+
+
+@pytest.mark.parametrize(("command", "seldom"), [("lint", True), ("test", True), ("serve", False), ("lsp", False)])
+def test_only_commands_that_end_soon_leave_garbage_lie(command: str, seldom: bool) -> None:
+    said = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import atexit, gc, sys; from protect.cli import console; usual = gc.get_threshold()\n"
+            "atexit.register(lambda: print(gc.get_threshold() != usual))\nconsole()",
+            *(command, "--help"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said.endswith(f"{seldom}\n")

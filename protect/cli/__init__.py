@@ -75,10 +75,15 @@ exit status:
 _GARBAGE = 100_000
 
 
+#: Commands that go on until they are told to end.
+_LASTING = ("serve", "lsp")
+
+
 def console() -> NoReturn:
     """Run one command in a process of its own, and end that."""
-    # A command keeps most of what it makes, and then ends: looking for garbage took a tenth of its time.
-    gc.set_threshold(_GARBAGE, 50, 50)
+    if sys.argv[1:2] not in [[name] for name in _LASTING]:
+        # A command keeps most of what it makes, and then ends: looking for garbage took a tenth of its time.
+        gc.set_threshold(_GARBAGE, 50, 50)
     status = main()
     gc.freeze()
     sys.exit(status)

@@ -22,6 +22,7 @@ from protect.lint.texts import Text
 from protect.polar import check
 from protect.polar.effort import least_seconds
 from protect.polar.explored import Explored
+from protect.polar.parser import remembering
 from protect.polar.syntax import Span as PolarSpan
 from protect.policy.policy import Policy
 from protect.protections.sections import Format
@@ -49,6 +50,7 @@ class Options:
     patience: float = PATIENCE
 
 
+@remembering()
 def lint(targets: Sequence[Target], options: Options) -> Report:
     """Check the files. Raises ConfigError for input that cannot be used."""
     found: list[Finding] = []

@@ -6,9 +6,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from protect.lint.catalogue import Check, Form
 from protect.lint.findings import Finding, Severity, Span
@@ -126,9 +126,18 @@ _SECRETS: Final = tuple(
 _HARMLESS: Final = re.compile(r"[0-9a-fA-F-]+|[a-z_-]+|[A-Z_-]+|[a-z]+(?:[_-][a-z0-9]+)+|%\(\w+\)s")
 
 
-@lru_cache(256)
+#: What was found in a text: it is asked for to be reported, and again to be kept out of all that is.
+_found: Final[WeakKeyDictionary[Text, list[tuple[int, int, str]]]] = WeakKeyDictionary()
+
+
 def secrets(text: Text) -> list[tuple[int, int, str]]:
     """Return where secrets stand, from offset to offset, and what each looks like. The widest of overlapping ones."""
+    if text not in _found:
+        _found[text] = _searched(text)
+    return _found[text]
+
+
+def _searched(text: Text) -> list[tuple[int, int, str]]:
     found: list[tuple[int, int, str]] = []
     for pattern, what in _SECRETS:
         for match in pattern.finditer(text.content):

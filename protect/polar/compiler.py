@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar
 
 from polar.exceptions import OsoError
 
 from protect.errors import PolicyError, Problem
-from protect.polar.check import ENTRY_POINTS, allows, problems
+from protect.polar.check import BLOCK_RULES, ENTRY_POINTS, allows, problems
 from protect.polar.explored import Explored
 from protect.polar.facades import VocabularyError
 from protect.polar.heads import Heads, Tried
@@ -19,7 +20,7 @@ from protect.polar.interview import MOST_PATH_SECONDS, TIMEOUT, Budget, Intervie
 from protect.polar.mentions import mentions
 from protect.polar.parser import parse
 from protect.polar.source import Source
-from protect.polar.syntax import Dot, Operation, Pattern, Rule, Span, Statement, calls, walk
+from protect.polar.syntax import Block, Dot, Operation, Pattern, Rule, Span, Statement, calls, walk
 from protect.policy.graph import NO, Builder, Leaf, Node, every
 from protect.policy.growth import Answered, Counts, PathTree
 from protect.policy.policy import ByName, Graphs, Policy, Table
@@ -105,6 +106,7 @@ class _Compilation:
         self._texts = dict(files)
         self._common = explored
         self._meanings: dict[tuple[str, tuple[int, ...]], tuple[object, Sequence[int]]] = {}
+        self._digests: dict[frozenset[str], bytes] = {}
         self._ours = [one for one in statements if isinstance(one, Rule) and one.name in ENTRY_POINTS]
         self._mentions = mentions(statements)
         self._heads = {name: Heads(_rules(statements, name)) for name in ENTRY_POINTS}
@@ -242,18 +244,26 @@ class _Compilation:
     def _meaning(self, entry: str, read: tuple[int, ...]) -> tuple[object, Sequence[int]]:
         """Return what tells some rules of an entry point from others, and their numbers among all entry points' rules.
 
-        It stands for their texts, those of all that they come to, and of what is no rule.
+        It is a hash of their texts, of those of all that they come to, and of what is no rule.
         """
         known = self._meanings.get((entry, read))
         if known is None:
-            assert self._common is not None
-            rules = [self._numbers[entry][one] for one in read]
-            found = [self._ours[one] for one in rules]
-            reached = sorted(_reached(calls(found), self._called))
-            more = [*self._no_rules, *(rule for name in reached for rule in self._named.get(name, ()))]
-            texts = tuple(self._written(one) for one in (*found, *more))
-            known = self._meanings[entry, read] = self._common.meaning(entry, len(found), texts), rules
+            numbers = [self._numbers[entry][one] for one in read]
+            rules = [self._ours[one] for one in numbers]
+            names = frozenset(_reached([*calls(rules), *self._asked_by_blocks], self._called))
+            if names not in self._digests:
+                reached = (rule for name in sorted(names) for rule in self._named.get(name, ()))
+                self._digests[names] = self._digest([*self._no_rules, *reached])
+            known = self._meanings[entry, read] = (entry, self._digest(rules), self._digests[names]), numbers
         return known
+
+    def _digest(self, statements: Iterable[Statement]) -> bytes:
+        digest = hashlib.sha256()
+        for statement in statements:
+            span = statement.span
+            text = self._texts[span.file][span.start : span.end].encode("utf-8", "surrogatepass")
+            digest.update(b"%d " % len(text) + text)
+        return digest.digest()
 
     @cached_property
     def _numbers(self) -> Mapping[str, Sequence[int]]:
@@ -277,9 +287,10 @@ class _Compilation:
     def _no_rules(self) -> Sequence[Statement]:
         return [statement for statement in self._statements if not isinstance(statement, Rule)]
 
-    def _written(self, statement: Statement) -> str:
-        span = statement.span
-        return self._texts[span.file][span.start : span.end]
+    @cached_property
+    def _asked_by_blocks(self) -> Collection[str]:
+        """The names that rules may come to without a word of it: Polar makes rules of blocks, which ask for others."""
+        return BLOCK_RULES if any(isinstance(one, Block) for one in self._no_rules) else ()
 
     def _what_is_read(self, topic: Topic, tried: Tried) -> tuple[object, ...]:
         """Return what a graph depends on: equal for topics that Oso would answer alike."""

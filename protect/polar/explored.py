@@ -12,11 +12,6 @@ class Explored:
 
     def __init__(self) -> None:
         self._graphs: dict[Hashable, tuple[Node, Sequence[int], bool]] = {}
-        self._meanings: dict[Hashable, int] = {}
-
-    def meaning(self, *parts: Hashable) -> int:
-        """Return a number that stands for ``parts``, to be part of a key: there may be many of them."""
-        return self._meanings.setdefault(parts, len(self._meanings))
 
     def remember(self, key: Hashable, node: Node, rules: Sequence[int], name_read: bool) -> None:
         """Remember a graph whose leaves name some of ``rules``, unless a part of it is unexplored."""

@@ -13,9 +13,10 @@ It accepts no text that Oso's own parser refuses. It refuses a little more than 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
-from functools import lru_cache
 from typing import Final
 
 from protect.errors import Problem
@@ -47,16 +48,35 @@ _JOIN: Final = "join conditions with `and` or `or`"
 _RULE_FORM: Final = "a rule reads `name(parameters) if condition;`"
 
 
-#: How many files are remembered with what was read: each is checked, compiled, and compiled again with changes beside.
-_REMEMBERED: Final = 64
+_Read = tuple[Sequence[Statement], Sequence[Problem]]
+_remembered: Final[ContextVar[dict[tuple[str, str], _Read] | None]] = ContextVar("remembered", default=None)
 
 
-@lru_cache(_REMEMBERED)
-def parse(text: str, file: str) -> tuple[Sequence[Statement], Sequence[Problem]]:
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Read each text once inside: for who checks it, compiles it, and compiles it again with changes beside it."""
+    token = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+
+
+def parse(text: str, file: str) -> _Read:
     """Return the statements of ``text`` and all problems, in the text's order. Never raises, whatever the text.
 
     Where there are problems, the statements are those that could be read, and must not be used to decide.
     """
+    known = _remembered.get()
+    if known is None:
+        return _parsed(text, file)
+    found = known.get((text, file))
+    if found is None:
+        found = known[text, file] = _parsed(text, file)
+    return found
+
+
+def _parsed(text: str, file: str) -> _Read:
     tokens, lexical = tokenize(text, file)
     parser = _Parser(text, file, tokens, lexical)
     statements = parser.statements()
