@@ -25,14 +25,19 @@ def show_image(x: Exchange, answer: Answer, *actions: str) -> Answer:
 
 def cut(x: Exchange, document: Document, image: Image) -> None:
     """Remove in place what may not be read, and log it."""
-    hidden = x.hide(image, document.keys() - CORE) | (hidden_attributes(x, document, image) & document.keys())
-    x.log_hidden(x.why_hidden(image, document, hidden), image.id)
+    hidden = x.hide(image, document.keys() - CORE)
+    if attributes := hidden_attributes(x, document, image):
+        hidden = hidden | (attributes & document.keys())
+    if hidden:
+        x.log_hidden(x.why_hidden(image, document, hidden), image.id)
     documents.cut(document, hidden, locations=locations_shown(x, document, image))
 
 
 def hidden_attributes(x: Exchange, document: Document, image: Image) -> AbstractSet[str]:
     """Return the attributes of the API that may not be read on this image, whether it has them or not."""
     always, sometimes = x.hidden_attributes()
+    if not always and not sometimes:
+        return always
     # In lists this is done for each image: a policy that hides no attribute is asked nothing.
     hidden = always if not sometimes else always | {n for n in sometimes if not _readable(x, document, image, n)}
     return hidden | LOCATION_ATTRIBUTES if not hidden.isdisjoint(LOCATION_ATTRIBUTES) else hidden

@@ -80,41 +80,35 @@ def identify(environ: Mapping[str, object], complain: Callable[[], None] = _comp
         return Subject(authenticated=False)
     trusted = environ.get("HTTP_X_SERVICE_IDENTITY_STATUS") == CONFIRMED
     return _subject(
-        _text(environ, "HTTP_X_USER_ID"),
-        _text(environ, "HTTP_X_PROJECT_ID"),
+        environ.get("HTTP_X_USER_ID"),
+        environ.get("HTTP_X_PROJECT_ID"),
         # The project's domain is another fact: it never stands in for this one.
-        _text(environ, "HTTP_X_USER_DOMAIN_ID"),
-        _text(environ, "HTTP_X_ROLES"),
-        _text(environ, "HTTP_X_SERVICE_ROLES") if trusted else None,
+        environ.get("HTTP_X_USER_DOMAIN_ID"),
+        environ.get("HTTP_X_ROLES"),
+        environ.get("HTTP_X_SERVICE_ROLES") if trusted else None,
         environ.get("HTTP_X_IS_ADMIN_PROJECT") == "True",
     )
 
 
-def _text(environ: Mapping[str, object], key: str) -> str | None:
+def _text(value: object) -> str | None:
     """Return a header's value, None where it is unset, None or empty: an empty id must equal nobody's."""
-    value = environ.get(key)
     return value if isinstance(value, str) and value else None
 
 
 # Whoever asks once asks again, and nothing of a subject is about one request.
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)
 def _subject(
-    id: str | None,
-    tenant: str | None,
-    domain: str | None,
-    roles: str | None,
-    service_roles: str | None,
-    admin_project: bool,
+    id: object, tenant: object, domain: object, roles: object, service_roles: object, admin_project: bool
 ) -> Subject:
     return Subject(
-        id=id,
-        tenant=tenant,
-        domain=domain,
+        id=_text(id),
+        tenant=_text(tenant),
+        domain=_text(domain),
         roles=_split(roles),
         service_roles=_split(service_roles),
         admin_project=admin_project,
     )
 
 
-def _split(listed: str | None) -> frozenset[str]:
-    return frozenset(name.strip() for name in (listed or "").split(",")) - {""}
+def _split(listed: object) -> frozenset[str]:
+    return frozenset(name.strip() for name in (_text(listed) or "").split(",")) - {""}

@@ -20,6 +20,7 @@ log = logging.getLogger("protect.policy")
 
 _OF_IMAGE = (*RESOURCE, "image")
 _NONE: frozenset[str] = frozenset()
+_ALL_SHOWN = Foresight(_NONE, _NONE)
 
 
 class Unexplored(Exception):
@@ -202,7 +203,7 @@ class Policy:
         """Say which of the properties ``names`` the subject can read on no image, and which not on every image."""
         always, sometimes = set(), set()
         if core and not self._forbids_reading:
-            return Foresight(frozenset(), frozenset())
+            return _ALL_SHOWN
         for name in names:
             # No image: what is walked here asks about the subject, the circumstances and the name only.
             query = Query(subject, "read", Property(name, None, core=core), context)  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ class Answer:
 
     @property
     def succeeded(self) -> bool:
-        return 200 <= self.code < 300
+        return self.status.startswith("2")
 
     @property
     def encoding(self) -> str:
@@ -98,7 +98,7 @@ def collect(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     if not begun:
         raise UnexpectedDocument("no answer")
     status, headers = begun[0]
-    answer = Answer(status, [(k, v) for k, v in headers if _passes(k) and not _hop_by_hop(k)], bytes(body))
+    answer = Answer(status, [(k, v) for k, v in headers if _end_to_end(k)], bytes(body))
     return _shown(answer) if answer.code >= 400 else answer
 
 
@@ -254,8 +254,8 @@ def _passes(header: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _hop_by_hop(header: str) -> bool:
-    return header.lower() in _HOP_BY_HOP
+def _end_to_end(header: str) -> bool:
+    return _passes(header) and header.lower() not in _HOP_BY_HOP
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,10 @@
 """What the filter costs in front of a real Glance: the same requests to one with it and one without it, in turns.
 
-    python -m tests.bench.glance_overhead [PAIRS OF SERVERS]
+    python -m tests.bench.glance_overhead [PAIRS OF SERVERS] [bare]
+
+The pipeline is the one that Glance ships for Keystone, with keystonemiddleware, which keeps the token that it has asked
+about. With `bare` it has nothing that Glance can do without, and who asks stands in the token: all that is left to
+compare with is Glance itself.
 
 Wants a Glance environment (`make glance-env`, or PROTECT_GLANCE_ENV). Both servers run at the same time, each request
 is sent to both, and who is first changes from request to request, so that a change of the machine's speed hits both
@@ -23,6 +27,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.glance.keystone import running_keystone
 from tests.glance.server import Glance, make_database, running_glance
 
 ADMIN = "ada:ops:admin,member,reader"
@@ -102,10 +107,13 @@ SERVERS: Mapping[str, Mapping[str, str] | None] = {"with": {"decision_log": "den
 
 
 @contextmanager
-def both_servers(base: Path, database: Path, *names: str) -> Iterator[list[Glance]]:
+def both_servers(base: Path, database: Path, keystone: str, *names: str) -> Iterator[list[Glance]]:
     """Start a Glance with the filter and one without, in the order of ``names``."""
     with ExitStack() as stack:
-        yield [stack.enter_context(running_glance(base / name, database, protect=SERVERS[name])) for name in names]
+        yield [
+            stack.enter_context(running_glance(base / name, database, protect=SERVERS[name], keystone=keystone))
+            for name in names
+        ]
 
 
 def report(title: str, measured: list[list[tuple[float, float]]]) -> None:
@@ -114,25 +122,29 @@ def report(title: str, measured: list[list[tuple[float, float]]]) -> None:
         pairs = [(ours[which], alone[which]) for ours, alone in measured]
         ratios = [ours / alone - 1 for ours, alone in pairs]
         ours, alone = (statistics.median(column) * 1e3 for column in zip(*pairs, strict=True))
-        ratio = statistics.median(ratios)
+        # Two heaps, by who was started first: the median of all would be any place between them.
+        by_order = [statistics.median(ratios[first::2]) for first in (0, 1) if ratios[first::2]]
+        ratio = statistics.mean(by_order)
         verdict = "within" if ratio < TARGET else "ABOVE"
+        apart = " and ".join(f"{each:+.1%}" for each in by_order)
         print(
             f"  {name:<14}  without {alone:7.2f} ms  with {ours:7.2f} ms  overhead {ratio:+6.1%} "
-            f"(pairs {min(ratios):+.1%} to {max(ratios):+.1%}), {verdict} the target of {TARGET:.0%}",
+            f"({apart} by who started first), {verdict} the target of {TARGET:.0%}",
             flush=True,
         )
 
 
-def main(rounds: int = 10) -> None:
+def main(rounds: int = 10, *, bare: bool = False) -> None:
     """Start pairs of servers, and compare the two of each on one image and on a list of twenty."""
     shows: list[list[tuple[float, float]]] = []
     lists: list[list[tuple[float, float]]] = []
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        keystone = "" if bare else stack.enter_context(running_keystone())
         database = make_database(Path(directory) / "database")
         for number in range(rounds):
             print(f"\rpair {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
             names = sorted(SERVERS, reverse=number % 2 == 1)
-            with both_servers(Path(directory) / str(number), database, *names) as servers:
+            with both_servers(Path(directory) / str(number), database, keystone, *names) as servers:
                 for measured, paths in (
                     (shows, [f"/v2/images/{fill(server)}" for server in servers]),
                     (lists, [f"/v2/images?limit={IMAGES}"] * 2),
@@ -146,4 +158,4 @@ def main(rounds: int = 10) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    main(*(int(argument) for argument in sys.argv[1:] if argument != "bare"), bare="bare" in sys.argv[1:])

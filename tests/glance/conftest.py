@@ -13,7 +13,9 @@ from tests.glance.server import PYTHON, Glance, make_database, running_glance
 
 
 class StartGlance(Protocol):
-    def __call__(self, *, protect: Mapping[str, str] | None = None, native: str = "", options: str = "") -> Glance: ...
+    def __call__(
+        self, *, protect: Mapping[str, str] | None = None, native: str = "", options: str = "", keystone: str = ""
+    ) -> Glance: ...
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +30,13 @@ def start_glance(glance_database: Path, tmp_path_factory: pytest.TempPathFactory
     """Start as many as a module needs; all of them stop at the end of the module."""
     with ExitStack() as stack:
 
-        def start(*, protect: Mapping[str, str] | None = None, native: str = "", options: str = "") -> Glance:
+        def start(
+            *, protect: Mapping[str, str] | None = None, native: str = "", options: str = "", keystone: str = ""
+        ) -> Glance:
             directory = tmp_path_factory.mktemp("glance")
-            server = running_glance(directory, glance_database, protect=protect, native=native, options=options)
+            server = running_glance(
+                directory, glance_database, protect=protect, native=native, options=options, keystone=keystone
+            )
             return stack.enter_context(server)
 
         yield start

@@ -17,6 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests.glance.keystone import AUTH_TOKEN_CONF
+from tests.glance.keystone import PASTE_INI as KEYSTONE_PIPELINE
+
 ROOT = Path(__file__).parents[2]
 GLANCE_ENV = Path(os.environ.get("PROTECT_GLANCE_ENV", ROOT / ".venv-glance"))
 PYTHON = GLANCE_ENV / "bin" / "python"
@@ -49,12 +52,17 @@ lock_path = {directory}/locks
 policy_file = {directory}/none.yaml
 [paste_deploy]
 config_file = {directory}/paste.ini
-flavor = test
+flavor = {flavor}
+"""
+
+TEST_PIPELINE = """\
+[pipeline:glance-api-test]
+pipeline = versionnegotiation testidentity {protect} context rootapp
+[filter:testidentity]
+paste.filter_factory = identity_filter:filter_factory
 """
 
 PASTE_INI = """\
-[pipeline:glance-api-test]
-pipeline = versionnegotiation testidentity {protect} context rootapp
 [composite:rootapp]
 paste.composite_factory = glance.api:root_app_factory
 /: apiversions
@@ -67,8 +75,6 @@ paste.app_factory = glance.api.v2.router:API.factory
 paste.filter_factory = glance.api.middleware.version_negotiation:VersionNegotiationFilter.factory
 [filter:context]
 paste.filter_factory = glance.api.middleware.context:ContextMiddleware.factory
-[filter:testidentity]
-paste.filter_factory = identity_filter:filter_factory
 """
 
 PROTECT_INI = """\
@@ -190,7 +196,7 @@ def make_database(directory: Path) -> Path:
 
 
 def write_configuration(
-    directory: Path, url: str, protect: Mapping[str, str] | None, native: str, options: str = ""
+    directory: Path, url: str, protect: Mapping[str, str] | None, native: str, options: str = "", keystone: str = ""
 ) -> None:
     for name in ("images", "staging", "tasks", "locks"):
         (directory / name).mkdir(exist_ok=True)
@@ -199,11 +205,15 @@ def write_configuration(
         (directory / "property-protections.conf").write_text(native)
         options += f"\nproperty_protection_file = {directory}/property-protections.conf\n"
         options += "property_protection_rule_format = roles\n"
-    paste = PASTE_INI.format(protect="protect" if protect is not None else "")
+    pipeline = KEYSTONE_PIPELINE if keystone else TEST_PIPELINE
+    paste = pipeline.format(protect="protect" if protect is not None else "") + PASTE_INI
     if protect is not None:
         paste += PROTECT_INI.format(options="\n".join(f"{key} = {value}" for key, value in protect.items()))
     (directory / "paste.ini").write_text(paste)
-    conf = SERVER_CONF.format(url=url, directory=directory, options=options)
+    flavor = "keystone" if keystone else "test"
+    conf = SERVER_CONF.format(url=url, directory=directory, options=options, flavor=flavor)
+    if keystone:
+        conf += AUTH_TOKEN_CONF.format(url=keystone)
     (directory / "glance-api.conf").write_text(conf)
 
 
@@ -216,18 +226,20 @@ def running_glance(
     native: str = "",
     options: str = "",
     threads: int = 4,
+    keystone: str = "",
 ) -> Iterator[Glance]:
     """Start a Glance, wait until it answers, and stop it for sure at the end.
 
     ``protect`` are our filter's options (None: no filter), ``native`` is the text of Glance's own
-    property-protection file in the `roles` format, ``options`` more lines for Glance's [DEFAULT] section.
+    property-protection file in the `roles` format, ``options`` more lines for Glance's [DEFAULT] section. With the
+    address of a ``keystone`` the pipeline is the one that Glance ships, which asks it about tokens.
     """
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copy(database, directory / "glance.sqlite")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # The socket is bound here and inherited, so that nothing else can take the port meanwhile.
         port = listener.getsockname()[1]
-        write_configuration(directory, f"http://127.0.0.1:{port}", protect, native, options)
+        write_configuration(directory, f"http://127.0.0.1:{port}", protect, native, options, keystone)
         command = [
             *(str(PYTHON), "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}", "--workers", "1"),
             *(
