@@ -83,7 +83,7 @@ def console() -> NoReturn:
     """Run one command in a process of its own, and end that."""
     if sys.argv[1:2] not in [[name] for name in _LASTING]:
         # A command keeps most of what it makes, and then ends: looking for garbage took a tenth of its time.
-        gc.set_threshold(_GARBAGE, 50, 50)
+        gc.set_threshold(_GARBAGE)
     status = main()
     gc.freeze()
     sys.exit(status)
