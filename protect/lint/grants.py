@@ -15,7 +15,7 @@ from protect.lint.catalogue import Check, Form
 from protect.lint.findings import Finding, Severity, Span
 from protect.lint.known import MAGIC
 from protect.lint.polar_files import PolarFiles
-from protect.policy.graph import Node, Switch, Test, every
+from protect.policy.graph import Switch, Test, every
 from protect.policy.policy import Policy
 from protect.policy.questions import Operator, Question, question
 from protect.policy.vocabulary import Fact
@@ -195,6 +195,7 @@ _OF_LOCATIONS: Final = (
 #: To what of a member a stranger has no relation: who adds itself to another tenant's image takes it, and an owner who
 #: answers for a member puts the image into its list. Where an action is not named, to nothing.
 _TO_STRANGERS: Final = {"add_member": "image", "modify_member": "tenant"}
+_ROLES: Final = ("subject", "roles")
 #: How many ways through the rules are looked at for one comparison of two actions.
 MOST_PATHS: Final = 400
 
@@ -351,16 +352,12 @@ class _Look:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        nodes = every(*(root for graphs in policy.table.all() for root in graphs.roots()))
-        self._nodes: list[Node] = [node for node in nodes if isinstance(node, Test | Switch)]
-        self._roles = {
-            str(asked.operand)
-            for asked in self._questions()
-            if asked.fact == ("subject", "roles") and isinstance(asked.operand, str)
-        }
 
-    def _questions(self) -> Iterator[Question]:
-        return (node.question for node in self._nodes if isinstance(node, Test))
+    def _roles_asked(self, *topics: Topic) -> set[str]:
+        """Return the roles that the graphs of these topics ask for."""
+        nodes = every(*(root for topic in topics for root in topic.graphs(self.policy).roots()))
+        asked = (node.question for node in nodes if isinstance(node, Test))
+        return {str(one.operand) for one in asked if one.fact == _ROLES and isinstance(one.operand, str)}
 
     def given(self, topic: Topic, roles: Iterable[str] | None, *, stranger: bool | str) -> tuple[Any, ...]:
         """Return what is known of a subject with these roles and nothing else that a policy asks about.
@@ -408,7 +405,9 @@ class _Look:
         )
         if ask.graphs(self.policy).roots() == against.graphs(self.policy).roots():
             return None
-        for roles in (ORDINARY, *(ORDINARY | {role} for role in sorted(self._roles - ORDINARY - {"admin"})), ADMIN):
+        # To both, a subject with a role that neither asks for is one without it.
+        further = self._roles_asked(ask, against) - ORDINARY - {"admin"}
+        for roles in (ORDINARY, *(ORDINARY | {role} for role in sorted(further)), ADMIN):
             profile = _closed(self.given(ask, roles, stranger=False), self.given(against, roles, stranger=False))
             for path in islice(paths(self.policy, ask, profile), MOST_PATHS):
                 if path.outcome is not Outcome.ALLOWED:
@@ -421,7 +420,7 @@ class _Look:
 
 def _answer(asked: Question, roles: Iterable[str] | None, *, stranger: bool | str) -> bool | None:
     """Return what is known of such a subject; None where the question is open."""
-    if asked.fact == ("subject", "roles") and isinstance(asked.operand, str):
+    if asked.fact == _ROLES and isinstance(asked.operand, str):
         if roles is None:
             return False if asked.operand == "admin" else None
         return asked.operand in roles
