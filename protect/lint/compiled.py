@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -83,7 +84,7 @@ def policy(
     start = time.monotonic()
     compiled: Policy = compiler.compile_policy(files, key[:16], seconds=patience, explored=explored)
     whole = time.monotonic() - start < patience
-    if whole:
+    if whole and folder is not None:
         memory.remember(key, save(compiled))
     return compiled, whole
 
@@ -102,11 +103,8 @@ class Memory:
     def key(self, files: Iterable[tuple[str, str]]) -> str:
         """Return the hash of ``(file name, text)`` pairs and of the code."""
         digest = hashlib.sha256(self.kind.encode())
-        root = Path(__file__).parent.parent
-        for part in self.code:
-            for path in sorted((root / part).glob("*.py")):
-                info = path.stat()
-                digest.update(f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}\0".encode())
+        for package in self.code if self.folder is not None else ():
+            digest.update(_code(package))
         for name, text in files:
             data = text.encode("utf-8", "replace")
             digest.update(f"{name}\0{len(data)}\0".encode("utf-8", "replace"))
@@ -140,6 +138,16 @@ class Memory:
             old = sorted(self.folder.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
             for path in old[MOST_FILES:]:
                 path.unlink(missing_ok=True)
+
+
+@cache
+def _code(package: str) -> bytes:
+    """Return what tells the code of a package from what it was before."""
+    digest = hashlib.sha256()
+    for path in sorted((Path(__file__).parent.parent / package).glob("*.py")):
+        info = path.stat()
+        digest.update(f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}\0".encode())
+    return digest.digest()
 
 
 def _checksum(key: str, content: bytes) -> bytes:
