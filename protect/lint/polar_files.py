@@ -11,7 +11,7 @@ from protect.lint.findings import Span
 from protect.lint.texts import Text
 from protect.polar.check import BLOCK_RULES, ENTRY_POINTS
 from protect.polar.parser import parse
-from protect.polar.syntax import Block, InlineQuery, Rule, Statement, calls
+from protect.polar.syntax import Block, InlineQuery, Rule, Statement, calls, reached, rules_by_name
 from protect.polar.syntax import Span as Stretch
 
 
@@ -59,29 +59,13 @@ class PolarFiles:
 
     def rules_by_name(self) -> dict[str, list[Rule]]:
         """Return all rules of all files by their names."""
-        found: dict[str, list[Rule]] = {}
-        for statement in self.statements:
-            if isinstance(statement, Rule):
-                found.setdefault(statement.name, []).append(statement)
-        return found
+        return rules_by_name(self.statements)
 
     def asked(self) -> set[str]:
         """Return the names of the rules that an entry point comes to."""
-        called: dict[str, set[str]] = {}
-        waiting = list(ENTRY_POINTS)
-        for statement in self.statements:
-            if isinstance(statement, Rule):
-                called.setdefault(statement.name, set()).update(calls([statement]))
-            elif isinstance(statement, InlineQuery | Block):
-                waiting += calls([statement])
-                waiting += BLOCK_RULES if isinstance(statement, Block) else ()
-        found: set[str] = set()
-        while waiting:
-            name = waiting.pop()
-            if name not in found:
-                found.add(name)
-                waiting += called.get(name, ())
-        return found
+        asking = [one for one in self.statements if isinstance(one, InlineQuery | Block)]
+        of_blocks = BLOCK_RULES if any(isinstance(one, Block) for one in asking) else ()
+        return reached([*ENTRY_POINTS, *calls(asking), *of_blocks], self.rules_by_name())
 
 
 def parsed(texts: Sequence[Text], beside: Sequence[Text] = ()) -> PolarFiles:

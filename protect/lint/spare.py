@@ -26,7 +26,7 @@ from protect.polar.heads import head_of
 from protect.polar.marks import MARK
 from protect.polar.parser import parse
 from protect.polar.source import Source
-from protect.polar.syntax import Call, Operation, Rule, Span, Statement, Term, calls, walk
+from protect.polar.syntax import Call, Operation, Rule, Span, Statement, Term, calls, reached, walk
 from protect.policy.graph import Leaf, every
 from protect.policy.policy import Policy
 from protect.values import Query
@@ -215,8 +215,8 @@ def _queries(
 ) -> Iterator[tuple[Query, str]]:
     """Yield a query for each way through the graphs on which a part that is ``left`` can matter, and what to ask."""
     rules = [one for one in files.statements if isinstance(one, Rule) and one.name in ENTRY_POINTS]
-    asks = {name: calls(same) for name, same in files.rules_by_name().items()}
-    within = [_within(rule, asks, parts) for rule in rules]
+    by_name = files.rules_by_name()
+    within = [_within(rule, by_name, parts) for rule in rules]
     entries = {rule.name for rule in rules}
     for number, rule in enumerate(rules):
         if number in decided and not within[number].isdisjoint(left):
@@ -243,15 +243,9 @@ def _asked(path: Path, entries: Iterable[str]) -> Iterator[tuple[Query, str]]:
         yield from ((query, entry) for entry in entries)
 
 
-def _within(rule: Rule, asks: Mapping[str, set[str]], parts: Sequence[Part]) -> set[int]:
+def _within(rule: Rule, by_name: Mapping[str, Sequence[Rule]], parts: Sequence[Part]) -> set[int]:
     """Return the parts in a rule, and in the rules that it comes to."""
-    names: set[str] = set()
-    waiting = [*calls([rule])]
-    while waiting:
-        name = waiting.pop()
-        if name not in names:
-            names.add(name)
-            waiting += asks.get(name, ())
+    names = reached(calls([rule]), by_name)
     return {number for number, part in enumerate(parts) if part.rule.span == rule.span or part.rule.name in names}
 
 

@@ -20,7 +20,19 @@ from protect.polar.interview import MOST_PATH_SECONDS, TIMEOUT, Budget, Intervie
 from protect.polar.mentions import mentions
 from protect.polar.parser import parse
 from protect.polar.source import Source
-from protect.polar.syntax import Block, Dot, Operation, Pattern, Rule, Span, Statement, calls, walk
+from protect.polar.syntax import (
+    Block,
+    Dot,
+    Operation,
+    Pattern,
+    Rule,
+    Span,
+    Statement,
+    calls,
+    reached,
+    rules_by_name,
+    walk,
+)
 from protect.policy.graph import NO, Builder, Leaf, Node, every
 from protect.policy.growth import Answered, Counts, PathTree
 from protect.policy.policy import ByName, Graphs, Policy, Table
@@ -109,7 +121,8 @@ class _Compilation:
         self._digests: dict[frozenset[str], bytes] = {}
         self._ours = [one for one in statements if isinstance(one, Rule) and one.name in ENTRY_POINTS]
         self._mentions = mentions(statements)
-        self._heads = {name: Heads(_rules(statements, name)) for name in ENTRY_POINTS}
+        self._named = rules_by_name(statements)
+        self._heads = {name: Heads(self._named.get(name, ())) for name in ENTRY_POINTS}
         self._source = Source(self._texts, statements)
         self._builder = Builder()
         deadline = time.monotonic() + seconds
@@ -250,10 +263,10 @@ class _Compilation:
         if known is None:
             numbers = [self._numbers[entry][one] for one in read]
             rules = [self._ours[one] for one in numbers]
-            names = frozenset(_reached([*calls(rules), *self._asked_by_blocks], self._called))
+            names = frozenset(reached([*calls(rules), *self._asked_by_blocks], self._named))
             if names not in self._digests:
-                reached = (rule for name in sorted(names) for rule in self._named.get(name, ()))
-                self._digests[names] = self._digest([*self._no_rules, *reached])
+                more = (rule for name in sorted(names) for rule in self._named.get(name, ()))
+                self._digests[names] = self._digest([*self._no_rules, *more])
             known = self._meanings[entry, read] = (entry, self._digest(rules), self._digests[names]), numbers
         return known
 
@@ -270,18 +283,6 @@ class _Compilation:
         """The rules of each entry point, by their numbers among those of all."""
         numbered = list(enumerate(self._ours))
         return {name: [number for number, rule in numbered if rule.name == name] for name in ENTRY_POINTS}
-
-    @cached_property
-    def _called(self) -> Mapping[str, set[str]]:
-        return _called(self._statements)
-
-    @cached_property
-    def _named(self) -> Mapping[str, Sequence[Rule]]:
-        found: dict[str, list[Rule]] = {}
-        for statement in self._statements:
-            if isinstance(statement, Rule):
-                found.setdefault(statement.name, []).append(statement)
-        return found
 
     @cached_property
     def _no_rules(self) -> Sequence[Statement]:
@@ -359,10 +360,6 @@ class _Compilation:
         )
 
 
-def _rules(statements: Iterable[Statement], name: str) -> list[Rule]:
-    return [statement for statement in statements if isinstance(statement, Rule) and statement.name == name]
-
-
 def _alike(left: ByName, right: ByName) -> bool:
     # Name by name: the two may have met them in different orders.
     if left.names.keys() != right.names.keys() or (left.same is None) != (right.same is None):
@@ -401,27 +398,5 @@ def _uses(statements: Iterable[Statement], word: str) -> Iterator[Span]:
 
 def _recursive(statements: Sequence[Statement]) -> Rule | None:
     """Return a rule that comes back to itself, if any does."""
-    called = _called(statements)
-    rules = (statement for statement in statements if isinstance(statement, Rule))
-    return next((rule for rule in rules if rule.name in _reached(called[rule.name], called)), None)
-
-
-def _called(statements: Iterable[Statement]) -> dict[str, set[str]]:
-    """Return which names the rules of each name ask for."""
-    found: dict[str, set[str]] = {}
-    for statement in statements:
-        if isinstance(statement, Rule):
-            found.setdefault(statement.name, set()).update(calls([statement]))
-    return found
-
-
-def _reached(names: Iterable[str], called: Mapping[str, set[str]]) -> set[str]:
-    """Return ``names``, and all that their rules come to."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found.add(one)
-            waiting += called.get(one, ())
-    return found
+    rules = rules_by_name(statements)
+    return next((same[0] for name, same in rules.items() if name in reached(calls(same), rules)), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -244,6 +244,27 @@ def inside(node: Statement | ShorthandRule | Parameter | Term) -> list[Parameter
 def calls(statements: Iterable[Statement]) -> set[str]:
     """Return the names of the rules that these ask for."""
     return {term.name for statement in statements for term in walk(statement) if isinstance(term, Call)}
+
+
+def rules_by_name(statements: Iterable[Statement]) -> dict[str, list[Rule]]:
+    """Return the rules by their names, those of one name in the text's order."""
+    found: dict[str, list[Rule]] = {}
+    for statement in statements:
+        if isinstance(statement, Rule):
+            found.setdefault(statement.name, []).append(statement)
+    return found
+
+
+def reached(names: Iterable[str], rules: Mapping[str, Iterable[Rule]]) -> set[str]:
+    """Return ``names``, and the names of all that the ``rules`` of these come to."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += calls(rules.get(name, ()))
+    return found
 
 
 def _given(term: Term | None) -> list[Parameter | ShorthandRule | Term]:
